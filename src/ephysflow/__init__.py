@@ -1,0 +1,1 @@
+"""From raw electrophysiology to what circuit modelling needs."""

@@ -1,0 +1,1 @@
+"""Electrical features: rheobase, eFEL features per sweep, targets, model-fitting files."""

@@ -1,0 +1,1 @@
+"""Files at the edges: atomic writing, tables, provenance."""

@@ -1,0 +1,1 @@
+"""Patch-clamp recordings: files of any laboratory in, one checked sweep table per cell out."""

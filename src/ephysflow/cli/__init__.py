@@ -1,0 +1,84 @@
+"""The command line: each subcommand is a thin layer on the library and imports what it needs, when it runs."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from ephysflow.errors import EphysflowError
+
+JOBS = {
+    "example-recordings": ("ephysflow.example.step", "example_recordings", "make the embedded example's recordings"),
+    "ingest-recordings": ("ephysflow.recordings.ingestion", "ingest_recordings", "sweep table of one cell"),
+    "find-rheobase": ("ephysflow.efeatures.rheobase_step", "find_rheobase", "rheobase of the cells of a bucket"),
+    "collect-rheobase": ("ephysflow.efeatures.rheobase_table", "collect_rheobase", "rheobase table of all cells"),
+    "extract-efeatures": ("ephysflow.efeatures.extraction_step", "extract_efeatures", "features of a protocol"),
+    "group-efeatures": ("ephysflow.efeatures.grouping_step", "group_efeatures", "targets and model-fitting files"),
+    "group-efeatures-of-cell": (
+        "ephysflow.efeatures.grouping_step",
+        "group_efeatures",
+        "model-fitting files of one cell alone",
+    ),
+    "plot-recordings": ("ephysflow.plots.steps", "plot_recordings", "sweeps of one cell, drawn"),
+    "plot-efeatures": ("ephysflow.plots.steps", "plot_efeatures", "features against amplitude, drawn"),
+    "plot-overview": ("ephysflow.plots.steps", "plot_overview", "f-I curves, impedance and the summary figure"),
+    "summarise": ("ephysflow.summary", "summarise", "exclusions and tables for people"),
+}
+"""Subcommands that the rules call: module, function of one `ephysflow.job.Job`, help text."""
+
+HELPERS = {
+    "inspect": ("ephysflow.cli.inspect", "what is in a recording file and what could be read"),
+    "init": ("ephysflow.cli.init", "write a commented configuration and sample sheet for one's own data"),
+    "validate": ("ephysflow.cli.validate", "check a configuration and say what would be done"),
+    "show": ("ephysflow.cli.show", "what results hold, and where to look"),
+    "verify": ("ephysflow.cli.verify", "check that results are whole and up to date"),
+    "example": ("ephysflow.cli.example", "write the embedded example's recordings into a folder"),
+}
+"""Subcommands for people: module with `add_arguments(parser)` and `run(arguments) -> exit status`, help text."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0 fine, 1 bad input, 2 wrong usage."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser, subparsers = _parser()
+    command = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if command in HELPERS:
+        importlib.import_module(HELPERS[command][0]).add_arguments(subparsers[command])
+    parsed = parser.parse_args(arguments)
+    try:
+        if parsed.command in JOBS:
+            _run_job(parsed)
+            return 0
+        return int(importlib.import_module(HELPERS[parsed.command][0]).run(parsed))
+    except EphysflowError as error:
+        print(f"ephysflow {parsed.command}: error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output (head, less) has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    parser = argparse.ArgumentParser(
+        prog="ephysflow", description="From raw electrophysiology to what circuit modelling needs."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    subparsers = {
+        name: commands.add_parser(name, help=text, description=text) for name, (_, text) in HELPERS.items()
+    }
+    for name, (_, _, text) in JOBS.items():
+        subparsers[name] = commands.add_parser(name, help=f"(rule) {text}", description=text)
+        subparsers[name].add_argument("--plan", required=True, help="plan file, written when the Snakefile is parsed")
+        subparsers[name].add_argument("--item", nargs="*", default=[], help="the item, by the wildcards of its rule")
+    return parser, subparsers
+
+
+def _run_job(parsed: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from ephysflow.plan import read_job
+
+    module, function, _ = JOBS[parsed.command]
+    job = read_job(Path(parsed.plan), parsed.command.replace("-", "_"), parsed.item)
+    getattr(importlib.import_module(module), function)(job)

@@ -1,0 +1,444 @@
+"""Edges of the injected current, found over all sweeps of one protocol together.
+
+Edges are proposed where the means of two neighbouring windows differ by more than such means usually do (windows from
+1 to 100 ms, so that short pulses, weak long steps, 50 Hz and 60 Hz hum are all covered), summed over the sweeps, so
+that what recurs at the same time stands out of what does not (action potentials in the recorded current, noise). Of
+the proposed edges, those are taken that leave least of the currents unexplained as a sequence of constant levels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from ephysflow.recordings.stimuli.traces import Traces, finite_current, on_grid
+from ephysflow.recordings.sweep import Sweep
+
+WINDOWS = (1.0, 5.0, 20.0, 100.0)
+"""Lengths of the windows on either side of an edge [ms]; whole periods of 50 Hz, and of 60 Hz, among them."""
+
+PER_WINDOW = 8
+"""Edges proposed per window length."""
+
+PROPOSED = {2: 24, 3: 20, 4: 16}
+"""Most proposals kept, by the number of edges wanted."""
+
+SURE = 5.0
+"""An edge of a sweep is seen when the change of level is so many times its standard error."""
+
+SAME = 2.0
+"""Times closer than this [ms] are the same edge."""
+
+LONGEST_WINDOW = 100.0
+"""Longest stretch beside an edge that measures its height [ms]."""
+
+TINY = 1e-6
+"""A current that nobody injects [nA]."""
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Edges of one sweep.
+
+    Attributes
+    ----------
+    times : (edges,) first instant of each new level [ms]; None when no stimulus was found
+    source : "detected" in this sweep, or "inherited" from the others of the protocol
+    confidence : 0 (none) to 1
+    reason : what a person should know
+    """
+
+    times: np.ndarray | None
+    source: str = "detected"
+    confidence: float = 0.0
+    reason: str = ""
+
+
+def certainty(strength: float) -> float:
+    """Confidence, 0 to 1, of something seen at `strength` times its standard error."""
+    return float(strength**2 / (strength**2 + 36.0))
+
+
+def usual(sweeps: int) -> float:
+    """Mean of log(1 + z^2) over sweeps that noise alone hardly reaches anywhere in a trace.
+
+    Its mean under a normal z is 0.55, its standard deviation about 0.6; one sweep needs z = 5.
+    """
+    return 0.55 + 2.7 / np.sqrt(sweeps)
+
+
+def contrasts(traces: Traces, window: float) -> np.ndarray:
+    """Difference of the means after and before each point, in units of its usual size.
+
+    Returns
+    -------
+    (sweeps, points) array, 0 within a millisecond of either end
+    """
+    width = traces.points(window)
+    count = traces.values.shape[1]
+    point = np.arange(count)
+    least = max(2, traces.points(1.0))
+    before = np.minimum(point, width)
+    z = np.zeros_like(traces.values)
+    for size in np.unique(traces.sizes):
+        rows = traces.sizes == size
+        sums = traces.sums[rows]
+        after = np.clip(size - point, 0, width)
+        good = (before >= least) & (after >= least)
+        at, left, right = point[good], before[good], after[good]
+        change = (sums[:, at + right] - sums[:, at]) / right - (sums[:, at] - sums[:, at - left]) / left
+        change *= np.sqrt(2 / width / (1 / left + 1 / right))
+        if not change.shape[1]:
+            continue
+        sample = change[:, :: max(1, width // 4)]
+        middle = np.median(sample, axis=1, keepdims=True)
+        spread = 1.4826 * np.median(np.abs(sample - middle), axis=1, keepdims=True)
+        largest = np.abs(change).max(axis=1, keepdims=True)
+        full = np.zeros((int(rows.sum()), count))
+        full[:, good] = (change - middle) / np.maximum(spread, 1e-3 * largest + TINY)
+        z[rows] = full
+    return z
+
+
+def propose(traces: Traces, most: int) -> list[int]:
+    """Grid points at which the currents may change their level, the most evident first."""
+    found: list[tuple[float, int]] = []
+    longest = traces.values.shape[1] * traces.step / 4
+    for window in WINDOWS:
+        if window > max(longest, WINDOWS[0]):
+            break
+        evidence = np.log1p(contrasts(traces, window) ** 2).mean(axis=0)
+        reach = traces.points(max(window, 1.0))
+        for _ in range(PER_WINDOW):
+            point = int(np.argmax(evidence))
+            if evidence[point] < usual(len(traces.sizes)):
+                break
+            if all(abs(point - other) * traces.step > 1.5 for _, other in found):
+                found.append((float(evidence[point]), point))
+            evidence[max(0, point - reach) : point + reach + 1] = 0
+    return sorted(point for _, point in sorted(found, reverse=True)[:most])
+
+
+def explained(traces: Traces, edges: np.ndarray, pattern: Sequence[int]) -> np.ndarray:
+    """How well constant levels between edges describe each sweep.
+
+    Parameters
+    ----------
+    edges : (candidates, edges) increasing grid points
+    pattern : (edges + 1,) number of the level of each segment; segments of one number share their level
+
+    Returns
+    -------
+    (sweeps, candidates) logarithm of (variance without edges / variance left with them)
+    """
+    sums, sizes = traces.sums, traces.sizes[:, None, None]
+    bounds = np.concatenate(
+        (np.zeros((len(edges), 1), int), edges, np.full((len(edges), 1), traces.values.shape[1])), axis=1
+    )
+    clipped = np.minimum(bounds[None], sizes)
+    part = np.diff(np.take_along_axis(sums[:, None, :], clipped, axis=2), axis=2)
+    length = np.diff(clipped, axis=2)
+    total = traces.squares - sums[:, -1] ** 2 / np.maximum(traces.sizes, 1)
+    left = np.repeat(traces.squares[:, None], len(edges), axis=1)
+    for level in set(pattern):
+        member = [k for k, number in enumerate(pattern) if number == level]
+        weight = length[:, :, member].sum(axis=2)
+        left -= part[:, :, member].sum(axis=2) ** 2 / np.maximum(weight, 1)
+    floor = 1e-6 * total[:, None] + TINY**2
+    return np.log((total[:, None] + floor) / (np.maximum(left, 0) + floor))
+
+
+def best_edges(traces: Traces, points: Sequence[int], pattern: Sequence[int]) -> np.ndarray | None:
+    """Choose the edges among `points` that describe all sweeps best, then move each to its best place.
+
+    Returns
+    -------
+    (edges,) grid points, or None when there are not enough of them
+    """
+    wanted = len(pattern) - 1
+    choices = np.array(list(combinations(sorted(points), wanted)), dtype=int)
+    if not len(choices):
+        return None
+    edges = choices[int(np.argmax(explained(traces, choices, pattern).sum(axis=0)))].copy()
+    count = traces.values.shape[1]
+    for reach in (traces.points(30.0), traces.points(3.0)):
+        for k in range(wanted):
+            low = (edges[k - 1] if k else 0) + 1
+            high = (edges[k + 1] if k + 1 < wanted else count) - 1
+            places = np.arange(max(low, edges[k] - reach), min(high, edges[k] + reach) + 1)
+            if edges[k] >= count or not len(places):
+                continue
+            moved = np.repeat(edges[None], len(places), axis=0)
+            moved[:, k] = places
+            edges[k] = places[int(np.argmax(explained(traces, moved, pattern).sum(axis=0)))]
+    return edges
+
+
+def heights(traces: Traces, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Change of level at each edge in each sweep, and how many standard errors that is.
+
+    Levels are taken beside the edge, so that slow drifts do not count; the standard error is that of means over
+    stretches of the same length elsewhere in the sweep, so that noise of any colour and hum count in full.
+
+    Returns
+    -------
+    height : (sweeps, edges) [nA]
+    strength : (sweeps, edges), 0 where a sweep ends before the edge
+    """
+    height = np.zeros((len(traces.sizes), len(edges)))
+    strength = np.zeros_like(height)
+    for row, size in enumerate(traces.sizes):
+        bounds = [0, *(min(int(edge), int(size)) for edge in edges), int(size)]
+        segments = [traces.values[row, low:high] for low, high in zip(bounds[:-1], bounds[1:], strict=True)]
+        level = [float(np.median(part)) if len(part) else np.nan for part in segments]
+        rest = np.concatenate([part - base for part, base in zip(segments, level, strict=True)])
+        if len(rest) < 4:
+            continue
+        limit = 5 * 1.4826 * float(np.median(np.abs(rest))) + TINY
+        rest = np.clip(rest, -limit, limit)
+        errors: dict[int, float] = {}
+        for k in range(len(edges)):
+            sides = []
+            for low, high, before in ((bounds[k], bounds[k + 1], True), (bounds[k + 1], bounds[k + 2], False)):
+                guard = traces.points(1.0) if (high - low) * traces.step > 4 else 1
+                width = min(high - low - guard, traces.points(LONGEST_WINDOW))
+                if width < 2:
+                    break
+                start = high - guard - width if before else low + guard
+                if width not in errors:
+                    errors[width] = _error_of_means(rest, width)
+                base = level[k] if before else level[k + 1]
+                sides.append((base + rest[start : start + width].mean(), errors[width]))
+            if len(sides) < 2:
+                continue
+            change = sides[1][0] - sides[0][0]
+            error = np.hypot(sides[0][1], sides[1][1])
+            height[row, k] = change
+            strength[row, k] = abs(change) / np.sqrt(error**2 + (1e-3 * change) ** 2 + TINY**2)
+    return height, strength
+
+
+def _error_of_means(rest: np.ndarray, width: int) -> float:
+    """Standard error of a mean over `width` points, from the means of blocks; a steady drift does not count."""
+    width = max(1, min(width, len(rest) // 8))
+    blocks = rest[: len(rest) // width * width].reshape(-1, width).mean(axis=1)
+    changes = np.diff(blocks)
+    middle = np.median(changes)
+    return float(1.4826 * np.median(np.abs(changes - middle)) / np.sqrt(2))
+
+
+def fine_time(current: np.ndarray, dt: float, time: float, reach: float) -> float | None:
+    """Place an edge to the sample: where two constant levels describe the samples around `time` best.
+
+    Returns
+    -------
+    Time of the first sample of the new level [ms]; None when noise within `reach` hides it.
+    """
+    low = max(0, round((time - reach) / dt))
+    high = min(len(current), round((time + reach) / dt) + 1)
+    part = current[low:high]
+    count = len(part)
+    if count < 4:
+        return None
+    first = np.arange(1, count)
+    sums = np.cumsum(part - part.mean())[:-1]
+    gain = sums**2 * (1 / first + 1 / (count - first))
+    k = int(np.argmax(gain)) + 1
+    jump = abs(part[k:].mean() - part[:k].mean())
+    noise = np.sqrt((part[k:].var() * (count - k) + part[:k].var() * k) / count)
+    return (low + k) * dt if jump > 4 * noise + TINY else None
+
+
+def _paired(traces: Traces, edges: np.ndarray) -> bool:
+    """Whether every edge is seen in the sweeps together, and the sweeps come back to where they started."""
+    inner = edges[edges < traces.values.shape[1]]
+    height, strength = heights(traces, inner)
+    seen = bool((np.log1p(strength**2).mean(axis=0) > usual(len(traces.sizes))).all())
+    if not seen or len(inner) < len(edges):
+        return seen
+    worth = strength.min(axis=1) > 0
+    closed = np.abs(height[worth].sum(axis=1)) <= 0.5 * np.abs(height[worth]).max(axis=1)
+    return len(closed) > 0 and float(np.mean(closed)) > 0.5
+
+
+def _common_edges(traces: Traces, pattern: Sequence[int]) -> tuple[np.ndarray | None, str]:
+    """Edges of the stimulus in all sweeps together, and a remark."""
+    wanted = len(pattern) - 1
+    points = propose(traces, PROPOSED[wanted])
+    whole = best_edges(traces, points, pattern)
+    whole = whole if whole is not None and _paired(traces, whole) else None
+    if wanted > 2:
+        return whole, ""
+    if len(traces.sizes) >= 3:
+        varying = traces.varying()
+        edges = best_edges(varying, propose(varying, PROPOSED[wanted]), pattern)
+        if edges is not None and _paired(varying, edges):
+            change = np.std(heights(varying, edges)[0][:, 0])
+            size = 0.0 if whole is None else np.median(np.abs(heights(traces, whole)[0][:, 0]))
+            if change > 0.05 * size:
+                return edges, ""
+    if whole is not None:
+        others = [point for point in points if point < whole[0] or point > whole[1]]
+        near = traces.points(SAME)
+        others = [point for point in others if min(abs(point - whole)) > near]
+        second = best_edges(traces, others, pattern)
+        if second is not None and _paired(traces, second) and (second[1] <= whole[0] or second[0] >= whole[1]):
+            charge = [
+                float(np.median(np.abs(heights(traces, e)[0][:, 0]))) * (e[1] - e[0]) for e in (whole, second)
+            ]
+            if charge[1] > 0.3 * charge[0]:
+                low, high = second * traces.step
+                return whole, f"another pulse at {low:.5g} to {high:.5g} ms may be the stimulus"
+        return whole, ""
+    return _one_edge(traces, points)
+
+
+def _one_edge(traces: Traces, points: Sequence[int]) -> tuple[np.ndarray | None, str]:
+    """Return a step that has no second edge: it lasts to the end, or the sweep starts in it."""
+    count = traces.values.shape[1]
+    edge = best_edges(traces, points, (0, 1))
+    if edge is None or not _paired(traces, np.append(edge, count)):
+        return None, ""
+    before = np.median(traces.values[:, : edge[0]], axis=1)
+    after = np.median(traces.values[:, edge[0] :], axis=1)
+    if len(traces.sizes) >= 3 and before.std() > 3 * after.std() + TINY:
+        return np.array([0, edge[0]]), "only the end of the step is seen: the sweep starts in it"
+    return np.array([edge[0], count]), "only the start of the step is seen: it is taken to last to the end"
+
+
+def _seen(traces: Traces, edges: np.ndarray) -> np.ndarray:
+    """Strength, per sweep, of the weakest of the edges that lie inside the sweeps."""
+    inner = edges[(edges > 0) & (edges < traces.values.shape[1])]
+    height, strength = heights(traces, inner)
+    weakest = strength.min(axis=1)
+    if len(inner) == 2:
+        opposite = np.sign(height[:, 0]) == -np.sign(height[:, 1])
+        similar = np.abs(height.sum(axis=1)) <= 0.5 * np.abs(height).max(axis=1)
+        weakest[~(opposite & similar)] = 0
+    return weakest
+
+
+def _own_edges(
+    traces: Traces, row: int, pattern: Sequence[int], common: np.ndarray | None, known: Sequence[int]
+) -> tuple[np.ndarray, float] | None:
+    """Edges of one sweep that differ from those of the others, with their strength."""
+    alone = traces.only(row)
+    near = traces.points(SAME)
+    points = [p for p in propose(alone, PROPOSED[len(pattern) - 1]) if all(abs(p - k) > near for k in known)]
+    edges = best_edges(alone, points, pattern)
+    if edges is None:
+        return None
+    strength = float(_seen(alone, edges)[0])
+    if strength < SURE:
+        return None
+    if common is not None:
+        gain = explained(alone, np.stack((edges, np.minimum(common, alone.values.shape[1]))), pattern)[0]
+        if strength < 8 or gain[0] < gain[1] + 0.7 or np.abs(edges - common).max() <= near:
+            return None
+    return edges, strength
+
+
+def find_edges(sweeps: Sequence[Sweep], pattern: Sequence[int]) -> list[Edges]:
+    """Find the edges of a stimulus of constant levels in each sweep of one protocol and cell.
+
+    Parameters
+    ----------
+    sweeps : one or more
+    pattern : number of the level of each segment, 0 = holding; (0, 1, 0) is a step
+
+    Returns
+    -------
+    One entry a sweep, in their order.
+    """
+    traces = on_grid(sweeps)
+    common, remark = _common_edges(traces, pattern)
+    strength = np.zeros(len(sweeps)) if common is None else _seen(traces, common)
+    known: list[int] = []
+    if common is not None and len(sweeps) > 1:
+        near = traces.points(SAME)
+        known = [
+            p for p in propose(traces, PROPOSED[len(pattern) - 1]) if np.abs(common - p).min() > near
+        ]
+    own: dict[int, tuple[np.ndarray, float]] = {}
+    if len(sweeps) > 1:
+        for row in np.flatnonzero(strength < SURE):
+            found = _own_edges(traces, int(row), pattern, common, known)
+            if found is not None:
+                own[int(row)] = found
+    if common is None and own:
+        common, strength = _most_shared(own, strength, traces.points(SAME))
+        own = {row: found for row, found in own.items() if strength[row] == 0}
+    if common is None:
+        return [Edges(None, reason="no stimulus found in any sweep of the protocol") for _ in sweeps]
+    seen = strength >= SURE
+    shared = int(seen.sum())
+    together = certainty(float(np.sqrt(np.sum(np.minimum(strength, 50.0) ** 2))))
+    together *= max(shared, 1) / (max(shared, 1) + len(own)) * (0.5 if remark else 1.0)
+    times = _exact_times(sweeps, traces, common, seen)
+    group = _group_times(times, common, traces)
+    result = []
+    for row in range(len(sweeps)):
+        if row in own:
+            edges, own_strength = own[row]
+            exact = _exact_times([sweeps[row]], traces.only(row), edges, np.array([True]))[0]
+            own_times = np.where(np.isnan(exact), edges * traces.step, exact)
+            text = "its times differ from those of the other sweeps"
+            result.append(Edges(own_times, "detected", 0.7 * certainty(own_strength), text))
+        elif seen[row]:
+            exact = np.where(np.isnan(times[row]), group, times[row])
+            confidence = certainty(float(strength[row])) * (0.5 if remark else 1.0)
+            result.append(Edges(exact, "detected", confidence, remark))
+        else:
+            text = f"no stimulus above its noise: times of the {shared} sweeps that show it"
+            if not shared:
+                text = "no stimulus above its noise: times seen in all sweeps together"
+            text = f"{text}; {remark}" if remark else text
+            result.append(Edges(group, "inherited", 0.8 * together, text))
+    return result
+
+
+def _most_shared(
+    own: dict[int, tuple[np.ndarray, float]], strength: np.ndarray, near: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the edges that most sweeps agree on, and the strength of the sweeps that do."""
+    best: list[int] = []
+    for edges, _ in own.values():
+        agree = [row for row, (other, _) in own.items() if np.abs(other - edges).max() <= near]
+        best = agree if len(agree) > len(best) else best
+    strength = strength.copy()
+    for row in best:
+        strength[row] = own[row][1]
+    return np.median([own[row][0] for row in best], axis=0).astype(int), strength
+
+
+def _exact_times(
+    sweeps: Sequence[Sweep], traces: Traces, edges: np.ndarray, seen: np.ndarray
+) -> np.ndarray:
+    """Times to the sample where a sweep's own noise allows it, NaN elsewhere, (sweeps, edges) [ms]."""
+    times = np.full((len(sweeps), len(edges)), np.nan)
+    rough = edges * traces.step
+    gaps = np.diff(np.concatenate(([0.0], rough, [traces.values.shape[1] * traces.step])))
+    reach = np.minimum(1.5, 0.45 * np.minimum(gaps[:-1], gaps[1:]))
+    for row in np.flatnonzero(seen):
+        sweep = sweeps[row]
+        current = finite_current(sweep.current)
+        for k, edge in enumerate(edges):
+            if edge >= traces.values.shape[1]:
+                times[row, k] = sweep.duration
+            elif edge <= 0:
+                times[row, k] = 0.0
+            else:
+                time = fine_time(current, sweep.dt, rough[k], max(reach[k], 2.5 * sweep.dt))
+                times[row, k] = np.nan if time is None else time
+    return times
+
+
+def _group_times(times: np.ndarray, common: np.ndarray, traces: Traces) -> np.ndarray:
+    """Times for sweeps without an own one: the middle of the exact ones, else the common grid points [ms]."""
+    group = common * traces.step
+    for k in range(len(common)):
+        exact = times[~np.isnan(times[:, k]), k]
+        if len(exact):
+            group[k] = np.sort(exact)[len(exact) // 2]
+    return group

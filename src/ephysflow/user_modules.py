@@ -1,0 +1,64 @@
+"""A user's own readers and stimulus classes: Python files beside the configuration, or installed."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+from ephysflow.errors import ConfigurationError
+
+
+def find_user_module(module: str, folder: Path) -> Path:
+    """Return the file of a user's module: beside the configuration first, then among the installed ones.
+
+    Raises
+    ------
+    ConfigurationError
+        if it is in neither.
+    """
+    found = module_file(folder, module)
+    if found is None:
+        try:
+            spec = importlib.util.find_spec(module)
+        except (ImportError, ValueError):
+            spec = None
+        if spec is not None and spec.origin and spec.origin.endswith(".py"):
+            found = Path(spec.origin)
+    if found is None:
+        raise ConfigurationError(f"module {module!r} is neither a Python file in {folder} nor installed")
+    return found
+
+
+def load_user_object(dotted: str, folder: Path | None) -> Any:
+    """Import ``module.name`` of the user, from beside the configuration first.
+
+    Raises
+    ------
+    ConfigurationError
+        if the module or the name is not there.
+    """
+    module_name, _, name = dotted.rpartition(".")
+    folder = folder or Path()
+    path = find_user_module(module_name, folder)
+    if str(folder.resolve()) not in sys.path:
+        sys.path.insert(0, str(folder.resolve()))  # so that it can import what lies beside it
+    module = sys.modules.get(module_name)
+    if module is None or Path(module.__file__ or "").resolve() != path.resolve():
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        spec.loader.exec_module(module)
+    if not hasattr(module, name):
+        raise ConfigurationError(f"{path}: has no {name!r} (asked for as {dotted!r})")
+    return getattr(module, name)
+
+
+def module_file(folder: Path, name: str) -> Path | None:
+    """Return the file of a module inside `folder`, or None."""
+    base = folder.joinpath(*name.split("."))
+    for candidate in (base.with_name(base.name + ".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None

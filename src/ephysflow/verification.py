@@ -1,0 +1,120 @@
+"""Telling a good tree of results from a bad one, without Snakemake's own records."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ephysflow import paths
+from ephysflow.errors import ResultError
+from ephysflow.io.canonical import file_digest
+from ephysflow.io.provenance import Provenance
+from ephysflow.io.tables import open_table, read_provenance
+from ephysflow.plan import Plan, job_key
+
+JSON_WITH_RECORD = ("features.json", "protocols.json", "currents.json")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with one file.
+
+    Attributes
+    ----------
+    path : the file
+    status : missing, damaged, stale (something that it was made from has changed) or left over
+    reason : what differs
+    """
+
+    path: Path
+    status: str
+    reason: str
+
+
+def verify_results(plan: Plan) -> Iterator[Finding]:
+    """Yield what is wrong with the outputs of a plan: missing, damaged and stale files."""
+    digests: dict[str, str] = {}
+    for path in expected_files(plan):
+        if not path.is_file():
+            yield Finding(path, "missing", "is not there")
+            continue
+        try:
+            provenance = _checked_provenance(path)
+        except ResultError as error:
+            yield Finding(path, "damaged", str(error).removeprefix(f"{path}: "))
+            continue
+        if provenance is not None and (reason := _difference(provenance, plan, digests)):
+            yield Finding(path, "stale", reason)
+
+
+def expected_files(plan: Plan) -> list[Path]:
+    """Return every file that the plan makes, intermediate ones included."""
+    files = [*plan.all_outputs(), *plan.bucket_rheobase()]
+    for name in plan.sets:
+        files += plan.extractions(name)
+    return files
+
+
+def left_over(plan: Plan) -> list[Path]:
+    """Return the files in the results folder that this plan does not make (any more), logs aside."""
+    made = set(expected_files(plan))
+    aside = (plan.results / "logs", paths.plan_folder(plan.results), plan.results / "report.html")
+    return sorted(
+        path
+        for path in plan.results.rglob("*")
+        if path.is_file() and path not in made and not any(path.is_relative_to(other) for other in aside)
+    )
+
+
+def _checked_provenance(path: Path) -> Provenance | None:
+    """Read all of a file and return its provenance; None for kinds that hold none (plots, CSV)."""
+    if path.suffix == ".parquet":
+        with open_table(path) as opened:
+            for group in range(opened.num_row_groups):
+                try:
+                    opened.read_row_group(group)
+                except Exception as error:  # pyarrow has many kinds
+                    raise ResultError(f"{path}: damaged: {error}") from None
+        return read_provenance(path)
+    if path.name in JSON_WITH_RECORD:
+        record = _json(path.with_name("provenance.json"))
+        if record.get("sha256", {}).get(path.name) != file_digest(path):
+            raise ResultError(f"{path}: is not the file that provenance.json was written with")
+        return None
+    if path.name == "provenance.json":
+        try:
+            return Provenance.from_text(_json(path)["provenance"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise ResultError(f"{path}: is not a record of provenance: {error}") from None
+    if path.stat().st_size == 0:
+        raise ResultError(f"{path}: is empty")
+    return None
+
+
+def _json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ResultError(f"{path}: cannot be read: {error}") from None
+
+
+def _difference(provenance: Provenance, plan: Plan, digests: dict[str, str]) -> str:
+    """Return what has changed since the output was made; empty when nothing has."""
+    item = plan.items.get((provenance.step, job_key([provenance.key])))
+    if item is None:
+        return f"was made by {provenance.step} for {provenance.key!r}, which the configuration does not have"
+    if item != provenance.settings:
+        return f"settings of {provenance.step} have changed"
+    now = json.loads(plan.code[provenance.step])
+    if now["code"] != provenance.code:
+        return f"code of {provenance.step} has changed"
+    for package, version in now["versions"].items():
+        if provenance.versions.get(package) != version:
+            return f"{package} was {provenance.versions.get(package)}, is {version}"
+    for name, digest in provenance.inputs.items():
+        if name not in digests:
+            digests[name] = file_digest(name) if os.path.isfile(name) else "absent"
+        if digests[name] != digest:
+            return f"input {name} {'is gone' if digests[name] == 'absent' else 'has changed'}"
+    return ""

@@ -1,0 +1,29 @@
+# The configuration becomes a plan here: names of all jobs and files. No rules in this file.
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from ephysflow import paths
+from ephysflow.errors import EphysflowError
+from ephysflow.planning import plan_workflow
+
+# mpiexec, python and ephysflow are those of the running Python, activated or not.
+os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+
+try:
+    plan, plan_file = plan_workflow(config, workflow.configfiles)
+except EphysflowError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = str(plan.results)
+LOGS = f"{RESULTS}/logs"
+
+
+wildcard_constraints:
+    cell=r"[^/]+",
+    protocol=r"[^/]+",
+    bucket=r"[^/]+",
+    # "" is the main set of targets; others have a folder of their own
+    target_set=r"([^/]+/)?",

@@ -1,0 +1,19 @@
+rule example_recordings:
+    message:
+        "Simulate the embedded example's recordings."
+    output:
+        plan.example_recordings(),
+    params:
+        item=plan.settings("example_recordings", ""),
+        code=plan.code["example_recordings"],
+    log:
+        f"{LOGS}/example_recordings.log",
+    benchmark:
+        f"{LOGS}/example_recordings.benchmark.tsv"
+    conda:
+        "../../envs/ephysflow.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "ephysflow example-recordings --plan {plan_file:q} > {log:q} 2>&1"

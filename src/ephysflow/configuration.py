@@ -101,8 +101,7 @@ def load(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Configuration
     ConfigurationError
         naming the file, the key, the value and what is allowed; all problems of the file at once.
     """
-    from ephysflow.efeatures.efel_names import known_feature_names
-    from ephysflow.recordings.legacy import read_legacy
+    from ephysflow.efeatures.efel_engine import check_settings, feature_names
     from ephysflow.recordings.sheet import read_files_metadata, read_sheet
 
     name = ", ".join(str(file) for file in files) or "configuration"
@@ -113,6 +112,8 @@ def load(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Configuration
     notes: list[str] = []
     legacy = None
     if "legacy_config" in given:
+        from ephysflow.recordings.legacy import read_legacy
+
         legacy = read_legacy(Path(given["legacy_config"]))
         notes += legacy.notes
         given["efeatures"] = {**legacy.efeatures, **given.get("efeatures", {})}
@@ -126,7 +127,7 @@ def load(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Configuration
         entries = read_sheet(Path(recordings["sheet"]))
     else:
         entries = read_files_metadata(Path(recordings["files_metadata"]))
-    known = known_feature_names()
+    known = feature_names()
     target_sets = {}
     for where, holder in _target_holders(content.get("efeatures")):
         targets, auto = holder.get("targets"), holder.get("auto_targets")

@@ -56,10 +56,16 @@ def make_plan(configuration: Configuration, hasher: CodeHasher) -> Plan:
     _refuse_reserved("cell", entries_of, RESERVED_CELLS)
     _refuse_reserved("target set", configuration.target_sets, RESERVED_SETS)
     cells = {cell: _protocols(entries) for cell, entries in entries_of.items()}
-    items: dict[tuple[str, str], Any] = {("example_recordings", ""): {}, ("collect_rheobase", ""): {}}
+    items: dict[tuple[str, str], Any] = {}
+    if "example_data" in content:
+        items["example_recordings", ""] = {"folder": content["example_data"]}
     for cell, entries in entries_of.items():
         items["ingest_recordings", cell] = _ingestion_item(cell, entries, cells[cell], configuration, hasher)
-        items["plot_recordings", cell] = {"cell": cell, "rheobase": None}
+        items["plot_recordings", cell] = {
+            "cell": cell,
+            "rheobase": None,
+            "user_folder": str(configuration.folder),
+        }
     sets: dict[str, dict[str, list[str]]] = {}
     buckets: dict[str, list[str]] = {}
     notes = list(configuration.notes)

@@ -26,6 +26,7 @@ from ephysflow.efeatures.grouping import (
     group_features,
 )
 from ephysflow.efeatures.targets import Target, parse_targets
+from ephysflow.recordings.stimuli import STIMULI
 
 csv.field_size_limit(sys.maxsize)
 
@@ -99,7 +100,7 @@ class Case:
         if row.get("waveform"):
             # the table holds length and sum only; any list of this length shows where it goes
             sweep["waveform"] = [0.5] * int(row["waveform"].split()[0].removeprefix("len="))
-        return sweep
+        return sweep | {"matched_by": STIMULI[row["ecode"]].matched_by}
 
     def _targets(self) -> tuple[Target, ...]:
         if self.config["targets"] is not None:

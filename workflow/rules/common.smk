@@ -22,7 +22,7 @@ LOGS = f"{RESULTS}/logs"
 
 
 wildcard_constraints:
-    cell=r"[^/]+",
+    cell=r"(?!exclusions\.parquet)[^/]+",
     protocol=r"[^/]+",
     bucket=r"[^/]+",
     # "" is the main set of targets; others have a folder of their own

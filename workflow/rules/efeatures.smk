@@ -36,7 +36,7 @@ rule collect_rheobase:
     output:
         f"{RESULTS}/efeatures/rheobase.parquet",
     params:
-        item=plan.settings("collect_rheobase", ""),
+        item=plan.settings("collect_rheobase") if plan.sets else "",
         code=plan.code["collect_rheobase"],
     log:
         f"{LOGS}/collect_rheobase.log",

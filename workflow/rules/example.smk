@@ -1,19 +1,22 @@
-rule example_recordings:
-    message:
-        "Simulate the embedded example's recordings."
-    output:
-        plan.example_recordings(),
-    params:
-        item=plan.settings("example_recordings", ""),
-        code=plan.code["example_recordings"],
-    log:
-        f"{LOGS}/example_recordings.log",
-    benchmark:
-        f"{LOGS}/example_recordings.benchmark.tsv"
-    conda:
-        "../../envs/ephysflow.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    shell:
-        "ephysflow example-recordings --plan {plan_file:q} > {log:q} 2>&1"
+# Only the embedded example makes its own recordings; for one's own data this rule does not exist.
+if plan.example_recordings():
+
+    rule example_recordings:
+        message:
+            "Simulate the embedded example's recordings."
+        output:
+            plan.example_recordings(),
+        params:
+            item=plan.settings("example_recordings"),
+            code=plan.code["example_recordings"],
+        log:
+            f"{LOGS}/example_recordings.log",
+        benchmark:
+            f"{LOGS}/example_recordings.benchmark.tsv"
+        conda:
+            "../../envs/ephysflow.yaml"
+        resources:
+            mem_mb=1000,
+            runtime=10,
+        shell:
+            "ephysflow example-recordings --plan {plan_file:q} > {log:q} 2>&1"

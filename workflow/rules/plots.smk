@@ -65,7 +65,7 @@ rule plot_overview:
             plan.overview_outputs()[2], caption="../report/summary.rst", category="Overview"
         ),
     params:
-        item=plan.settings("plot_overview", "") if plan.sets else "",
+        item=plan.settings("plot_overview") if plan.sets else "",
         code=plan.code["plot_overview"],
     log:
         f"{LOGS}/plot_overview.log",

@@ -11,7 +11,7 @@ rule summarise:
             category="Tables",
         ),
     params:
-        item=plan.settings("summarise", ""),
+        item=plan.settings("summarise"),
         code=plan.code["summarise"],
     log:
         f"{LOGS}/summarise.log",

@@ -150,20 +150,49 @@ def feature_values(
         For a feature or a setting that eFEL does not know.
     """
     checked = check_settings(settings)
-    names = tuple(dict.fromkeys(features))
-    unknown = sorted(set(names) - feature_names())
+    unknown = sorted(set(features) - feature_names())
     if unknown:
         raise ConfigurationError(
             f"eFEL {efel_version()} has no feature {', '.join(map(repr, unknown))}; known: "
             + ", ".join(sorted(feature_names()))
         )
-    if not traces or not names:
+    if not traces or not features:
         return [{} for _ in traces]
-    plan = _plan(names)
+    plan = _plan(tuple(sorted(set(features))))
+    fast = computed_together(features)
     with _efel(checked):
-        results = _in_one_call(traces, plan, checked) if computed_together(names) else [{} for _ in traces]
-        _one_by_one(traces, plan, checked, results)
-    return [{name: found[name] for name in names} for found in results]
+        results = _in_one_call(traces, plan, checked) if fast else [{} for _ in traces]
+        _one_by_one(traces, features, checked, results, plan.reads_current)
+    return [{name: found[name] for name in features} for found in results]
+
+
+def trace_of_row(row: Mapping[str, Any], settings: Mapping[str, Any]) -> EfelTrace:
+    """Take a sweep row (of ``results/recordings``) as a trace for eFEL.
+
+    ``stimulus_current`` is the row's `amp`; the pulses of a row with `tspike` are its multiple stimuli; without
+    ``Threshold`` in `settings`, the row's `auto_threshold` is the spike threshold.
+
+    Raises
+    ------
+    RecordingError
+        If the row has no stimulus window, or no spike threshold is known.
+    """
+    values: dict[str, Sequence[float]] = {}
+    if row.get("amp") is not None:
+        values["stimulus_current"] = [row["amp"]]
+    pulses, length = row.get("tspike"), row.get("spike_duration")
+    if pulses is not None and length is not None:
+        values["multi_stim_start"] = list(pulses)
+        values["multi_stim_end"] = [pulse + length for pulse in pulses]
+    if "Threshold" not in settings:
+        threshold = row.get("auto_threshold")
+        if threshold is None or not math.isfinite(threshold):
+            raise RecordingError("no spike threshold: eFEL's setting Threshold is not given, and the sweep has none")
+        values["Threshold"] = [threshold]
+    start, end = (settings.get(key, row.get(name)) for key, name in (("stim_start", "ton"), ("stim_end", "toff")))
+    if start is None or end is None:
+        raise RecordingError(f"stimulus window is {start} to {end} ms; needed: both times")
+    return EfelTrace(np.asarray(row["voltage"]), row["dt"], start, end, np.asarray(row["current"]), values)
 
 
 def computed_together(features: Iterable[str]) -> bool:
@@ -237,11 +266,14 @@ def _requests(python_feature: str) -> list[str]:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How to ask eFEL for some features: all `requests` in one call under the file `text`, others `alone`."""
+    """How to ask eFEL for features: `requests`, in this order, under the dependency file `text`.
 
+    `together` are the features that this gives; the others are to be asked for one by one.
+    """
+
+    together: tuple[str, ...]
     requests: tuple[str, ...]
     text: str
-    alone: tuple[str, ...]
     reads_current: bool
 
 
@@ -249,8 +281,7 @@ class _Plan:
 def _plan(features: tuple[str, ...]) -> _Plan:
     steps = _dependencies()
     needed_by = {name: [name] if name in steps else _requests(name) for name in features}
-    alone = tuple(name for name in features if len(needed_by[name]) != 1)
-    together = [name for name in features if name not in alone]
+    together = tuple(name for name in features if len(needed_by[name]) == 1)
 
     order: list[str] = []  # each step after what it needs
 
@@ -266,12 +297,11 @@ def _plan(features: tuple[str, ...]) -> _Plan:
     before = [step for step in order if step in needs]
     interpolate = steps[_INTERPOLATE][0]
     text = "".join(f"{steps[step][0]}{f' #{interpolate}' if step == _FIRST else ''}\n" for step in order)
-    everything = [*order, *(step for name in alone for step in needed_by[name])]
     return _Plan(
+        together=together,
         requests=tuple(dict.fromkeys((_FIRST, *before, *together))),
         text=text,
-        alone=alone,
-        reads_current=any("current" in step for step in everything),
+        reads_current=any("current" in step for name in features for step in needed_by[name]),
     )
 
 
@@ -282,8 +312,8 @@ def _equals_stock(features: tuple[str, ...]) -> bool:
     with _efel({}):
         fast = _in_one_call(traces, plan, {})
         stock: list[FeatureValues] = [{}]
-        _one_by_one(traces, plan, {}, stock)
-    different = sorted(name for name in fast[0] if not _same(fast[0][name], stock[0][name]))
+        _one_by_one(traces, plan.together, {}, stock, plan.reads_current)
+    different = [name for name in plan.together if not _same(fast[0].get(name), stock[0][name])]
     if different:
         warnings.warn(
             f"eFEL {efel_version()} gives other values of {', '.join(different)} when its steps are computed "
@@ -305,7 +335,9 @@ def _spiking_trace() -> EfelTrace:
     dt, start, stop = 0.1, 20.0, 80.0
     t = np.arange(900) * dt
     inside = (t >= start) & (t < stop)
-    voltage = -70.0 + 15.0 * np.where(inside, 1 - np.exp(-(t - start) / 4), np.exp(-np.abs(t - stop) / 4) * (t >= stop))
+    voltage = -70.0 + 15.0 * np.where(
+        inside, 1 - np.exp(-(t - start) / 4), np.exp(-np.abs(t - stop) / 4) * (t >= stop)
+    )
     for spike in (25.3, 29.1, 33.4, 46.2, 58.7, 71.9):
         after = t - spike
         shape = 85 * np.exp(-after / 0.5) - 14 * (1 - np.exp(-after)) * np.exp(-after / 6)
@@ -367,24 +399,24 @@ def _in_one_call(
 
 def _one_by_one(
     traces: Sequence[EfelTrace],
-    plan: _Plan,
+    features: Sequence[str],
     settings: Mapping[str, Setting],
     results: Sequence[FeatureValues],
+    with_current: bool,
 ) -> None:
-    """Ask stock eFEL for what `results` lack, one feature a call, and add it."""
+    """Ask stock eFEL, one feature a call, for those that `results` lack, and add them."""
     import efel
 
-    names = [name for name in (*plan.requests, *plan.alone)]
-    if all(name in found for found in results for name in names):
+    if all(name in found for found in results for name in features):
         return
     efel.set_setting("dependencyfile_path", str(_efel_folder() / "DependencyV5.txt"))
     efel.get_feature_names()
     for trace, found in zip(traces, results, strict=True):
-        for name in names:
+        for name in features:
             if name in found:
                 continue
             try:
-                data = _handed_over(trace, settings, plan.reads_current)
+                data = _handed_over(trace, settings, with_current)
                 found[name] = efel.get_feature_values([data], [name], raise_warnings=False)[0][name]
             except Exception as error:
                 found[name] = RecordingError(f"eFEL cannot compute {name}: {error}")
@@ -400,14 +432,16 @@ def _handed_over(
         raise RecordingError(f"voltage has {n} samples, not all finite; needed: at least 2, all finite")
     if current is not None and (len(current) != n or not np.isfinite(current).all()):
         raise RecordingError(f"current has {len(current)} samples, not all finite; needed: {n}, all finite")
-    data = {
+    data: dict[str, list[float]] = {
         "T": (np.arange(n) * trace.dt).tolist(),
         "V": np.asarray(trace.voltage, float).tolist(),
-        "stim_start": [float(trace.stim_start)],
-        "stim_end": [float(trace.stim_end)],
     }
     if current is not None:
         data["I"] = np.asarray(current, float).tolist()
-    data |= {name: [float(x) for x in values] for name, values in trace.values.items()}
+    own = {"stim_start": [trace.stim_start], "stim_end": [trace.stim_end], **trace.values}
+    data |= {name: [float(x) for x in values] for name, values in own.items() if name not in settings}
     data |= {name: [float(settings[name])] for name in _OF_THE_SWEEP if name in settings}
+    start, end = data["stim_start"][0], data["stim_end"][0]
+    if not start < end:
+        raise RecordingError(f"stimulus window is {start} to {end} ms; needed: start before end")
     return data

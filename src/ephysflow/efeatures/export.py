@@ -21,7 +21,7 @@ from ephysflow.errors import ConfigurationError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ephysflow.efeatures.grouping import GroupedFeatures, GroupedStimulus
+    from ephysflow.efeatures.grouping import GroupedFeatures
 
 # fmt: off
 CLIENT_NAMES = (
@@ -66,7 +66,10 @@ def protocols_json(grouped: "GroupedFeatures") -> dict[str, dict[str, dict[str, 
     The keys of ``step`` are those that the stimulus class rebuilds its current from.
     """
     return {
-        exported_name(key, stimulus.ecode): {"holding": _holding(stimulus), "step": _step(stimulus)}
+        exported_name(key, stimulus.ecode): {
+            "holding": _holding(stimulus.parameters),
+            "step": {k: v for k, v in stimulus.step.items() if k == "thresh_perc" or v is not None},
+        }
         for key, stimulus in grouped.stimuli.items()
     }
 
@@ -129,18 +132,11 @@ def json_text(content: Any) -> str:
         if `content` holds NaN or infinity, which JSON does not have.
     """
     try:
-        return json.dumps(content, indent=2, allow_nan=False) + "\n"
+        return json.dumps(content, indent=2, allow_nan=False)
     except ValueError as error:
         raise ConfigurationError(f"cannot be written as JSON: {error}") from None
 
 
-def _holding(stimulus: "GroupedStimulus") -> dict[str, float | None]:
-    end = stimulus.parameters["tend"]
-    return {"delay": 0.0, "amp": stimulus.parameters["hypamp"], "duration": end, "totduration": end}
-
-
-def _step(stimulus: "GroupedStimulus") -> dict[str, Any]:
-    from ephysflow.recordings.stimuli import STIMULI
-
-    step = STIMULI[stimulus.ecode].step(stimulus.parameters)
-    return {key: value for key, value in step.items() if key == "thresh_perc" or value is not None}
+def _holding(parameters: Mapping[str, Any]) -> dict[str, float | None]:
+    end = parameters["tend"]
+    return {"delay": 0.0, "amp": parameters["hypamp"], "duration": end, "totduration": end}

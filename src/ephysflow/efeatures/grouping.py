@@ -49,11 +49,13 @@ class GroupedStimulus:
     protocol, ecode : name of the protocol and of its stimulus class
     parameters : times [ms], amplitudes [nA], relative amplitudes [percent] (``amp_rel``, ``amp2_rel``,
         ``hypamp_rel``) and lists that the class exports; None where no sweep has one
+    step : the stimulus as its class writes it for model fitting
     """
 
     protocol: str
     ecode: str
     parameters: Mapping[str, Any]
+    step: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def amplitudes_by_protocol(
 
     Parameters
     ----------
-    sweeps : one row a sweep, with cell, protocol, ecode and stimulus parameters
+    sweeps : one row a sweep, with cell, protocol, matched_by and stimulus parameters
     rheobase : rheobase of each cell [nA], None where it has none
     absolute_amplitude : nA instead of percent of the rheobase
 
@@ -105,6 +107,7 @@ def group_features(
     targets: Sequence[Target],
     *,
     efel_settings: Mapping[str, Any],
+    stimuli: Mapping[str, "Stimulus"] | None = None,
     absolute_amplitude: bool = False,
     protocol_mode: str = "mean",
     pooling: Literal["sweeps", "cells"] = "sweeps",
@@ -123,6 +126,7 @@ def group_features(
     rheobase : rheobase of each cell [nA]; cells without one are left out unless `absolute_amplitude`
     targets : what to group
     efel_settings : settings that extraction used under those of the targets
+    stimuli : {name in the column ecode: stimulus class}; by default those that ephysflow brings
     absolute_amplitude : amplitudes of targets are nA and not percent of the rheobase
     protocol_mode : mean, median, min or max: how stimulus parameters are put together
     pooling : "sweeps": each sweep is one value; "cells": the mean of each cell's sweeps is one value, so that a
@@ -199,11 +203,18 @@ def group_features(
         )
     known = [value for value in map(_usable, rheobase.values()) if value is not None]
     scale = float(np.mean(known)) if known and global_rheobase and not absolute_amplitude else None
-    stimuli = {}
+    if stimuli is None:
+        from ephysflow.recordings.stimuli import STIMULI
+
+        stimuli = STIMULI
+    grouped = {}
     for key, all_rows in used.items():
         rows = np.unique(np.concatenate(all_rows))
-        stimuli[key] = _stimulus(sweeps.iloc[rows], own_rheobase[rows], OPERATORS[protocol_mode], scale)
-    return GroupedFeatures(pd.DataFrame(table, columns=TARGET_COLUMNS), stimuli)
+        stimulus = stimuli[str(sweeps["ecode"].iloc[rows[0]])]
+        grouped[key] = _stimulus(
+            sweeps.iloc[rows], own_rheobase[rows], stimulus, OPERATORS[protocol_mode], scale
+        )
+    return GroupedFeatures(pd.DataFrame(table, columns=TARGET_COLUMNS), grouped)
 
 
 TARGET_COLUMNS = [
@@ -270,17 +281,10 @@ def _rows_by(table: pd.DataFrame, by: str | list[str]) -> dict[Any, np.ndarray]:
     return {key: np.asarray(rows) for key, rows in table.groupby(by, sort=False).indices.items()}
 
 
-def _stimulus_class(ecode: str) -> "type[Stimulus]":
-    from ephysflow.recordings.stimuli import STIMULI
-
-    return STIMULI[ecode]
-
-
 def _amplitudes(sweeps: pd.DataFrame, rheobase: np.ndarray, absolute: bool) -> np.ndarray:
     """(n,) amplitudes that targets are compared with: percent or nA, for SpikeRec ms; NaN where there is none."""
     amplitudes = np.full(len(sweeps), np.nan)
-    for ecode, rows in _rows_by(sweeps, "ecode").items():
-        matched_by = _stimulus_class(str(ecode)).matched_by
+    for matched_by, rows in _rows_by(sweeps, "matched_by").items():
         values = _numbers(sweeps, matched_by)[rows]
         if absolute:
             amplitudes[rows] = values
@@ -343,24 +347,28 @@ def _statistics(values: np.ndarray, default_std: float) -> tuple[float, float, b
 
 
 def _stimulus(
-    sweeps: pd.DataFrame, rheobase: np.ndarray, operator: Callable[[np.ndarray], Any], scale: float | None
+    sweeps: pd.DataFrame,
+    rheobase: np.ndarray,
+    stimulus: "Stimulus",
+    operator: Callable[[np.ndarray], Any],
+    scale: float | None,
 ) -> GroupedStimulus:
     """Put the parameters of matched sweeps together; with `scale` [nA], amplitudes are relative ones times it."""
-    ecode, protocol = str(sweeps["ecode"].iloc[0]), str(sweeps["protocol"].iloc[0])
     parameters: dict[str, Any] = {}
-    for name in _stimulus_class(ecode).exported:
+    for name in stimulus.exported:
         if name in FIRST_SWEEP_PARAMETERS:
             parameters[name] = _first(sweeps, name)
             continue
-        relative = name.endswith("_rel")
         values = _numbers(sweeps, name.removesuffix("_rel"))
-        if relative:
-            values = 100.0 * values / rheobase
-        parameters[name] = _combined(values, operator)
-        if scale is not None and name in ("amp", "amp2"):
-            share = _combined(100.0 * values / rheobase, operator)
-            parameters[name] = None if share is None else share * scale / 100.0
-    return GroupedStimulus(protocol, ecode, parameters)
+        relative = _combined(100.0 * values / rheobase, operator)
+        if name.endswith("_rel"):
+            parameters[name] = relative
+        elif scale is not None and name in ("amp", "amp2"):
+            parameters[name] = None if relative is None else relative * scale / 100.0
+        else:
+            parameters[name] = _combined(values, operator)
+    ecode, protocol = str(sweeps["ecode"].iloc[0]), str(sweeps["protocol"].iloc[0])
+    return GroupedStimulus(protocol, ecode, parameters, stimulus.step(parameters))
 
 
 def _combined(values: np.ndarray, operator: Callable[[np.ndarray], Any]) -> float | None:

@@ -66,7 +66,10 @@ def group_efeatures(job: Job) -> None:
     sweeps = sweep_parameters(sweep_tables).to_pandas()
     stimuli = {
         **STIMULI,
-        **{own: resolve_stimulus(own, Path(item["user_folder"])) for own in set(sweeps["ecode"]) - set(STIMULI)},
+        **{
+            own: resolve_stimulus(own, Path(item["user_folder"]))
+            for own in set(sweeps["ecode"]) - set(STIMULI)
+        },
     }
     grouped = _group(item, sweeps, features.to_pandas(), rheobase, stimuli)
     files = {

@@ -21,6 +21,4 @@ def find_rheobase(job: Job) -> None:
         )
         print(f"{cell}: rheobase {result['rheobase']} nA ({result['strategy']}) {result['reason']}")
         found.append(result)
-    write_table(
-        paths.bucket_rheobase(job.results, job.key), found, RHEOBASE_SCHEMA, job.provenance(tables)
-    )
+    write_table(paths.bucket_rheobase(job.results, job.key), found, RHEOBASE_SCHEMA, job.provenance(tables))

@@ -2,7 +2,6 @@
 
 import csv
 import os
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -43,27 +42,39 @@ def write_example(folder: Path) -> None:
 
     Parameters
     ----------
-    folder : to be made; it appears when it is complete
+    folder : made if needed; every file appears in it when it is complete, the sheet last
 
     Raises
     ------
     ConfigurationError
-        if the folder exists and is not empty.
+        if the folder holds files that are not the example's.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigurationError(f"{folder}: the example is written into a new or empty folder; this one is not")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    try:
-        temporary.chmod(0o755)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
+        temporary = Path(name)
         writers = (_write_nwb, _write_nwb, _write_igor, _write_parquet)
         lines: list[dict[str, Any]] = []
         for (cell, recorded), write in zip(_record(), writers, strict=True):
             lines += write(temporary, cell, recorded)
+        files = sorted(path.relative_to(temporary) for path in temporary.rglob("*") if path.is_file())
+        files.append(Path(SHEET))
         _write_sheet(temporary / SHEET, lines)
-        os.rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _refuse_foreign(folder, files, (temporary / SHEET).read_bytes())
+        for file in files:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(temporary / file, folder / file)
+
+
+def _refuse_foreign(folder: Path, files: Sequence[Path], sheet: bytes) -> None:
+    """Refuse a folder in which the example would mix with, or replace, somebody's own files."""
+    present = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    foreign = sorted(str(path) for path in present.difference(files))
+    if Path(SHEET) in present and (folder / SHEET).read_bytes() != sheet:
+        foreign.append(SHEET)
+    if foreign:
+        raise ConfigurationError(
+            f"{folder}: holds files that are not the example's ({', '.join(foreign[:3])}); name a new folder"
+        )
 
 
 def _record() -> list[tuple[Cell, Recorded]]:

@@ -150,7 +150,7 @@ def stimuli_of(cell: Cell) -> list[Stimulus]:
 
 
 def _numbered(stimuli: Sequence[Stimulus]) -> list[Stimulus]:
-    """Number the sweeps of each protocol from 0."""
+    """Give the sweeps of each protocol the numbers 0, 1..."""
     seen: dict[str, int] = {}
     numbered = []
     for stimulus in stimuli:

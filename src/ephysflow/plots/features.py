@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from ephysflow.plots.style import MUTED, VOLTAGE, look_of_cells, quiet_grid, styled
 
-_AMPLITUDES = {
-    "amp_rel": "amplitude [% of rheobase]",
-    "amp": "amplitude [nA]",
-    "delta": "pause between pulses [ms]",
+_ABSCISSAE = {
+    "amp_rel": ("amp_rel", "amplitude [% of rheobase]"),
+    "amp": ("amp", "amplitude [nA]"),
+    "delta": ("amp", "gap between pulses [ms]"),
 }
 
 _POINTS: dict[str, Any] = {
@@ -31,12 +31,11 @@ class FeaturePanel:
     Attributes
     ----------
     feature, protocol : names
-    rows : feature rows (`cell`, `value` and the column `against`) of one e-feature with one set of settings
-    means : (amplitude, mean, standard deviation) at each target, as in features.json; amplitudes in the unit
-        of the column `against`
+    rows : feature rows (`cell`, `amp`, `amp_rel`, `value`) of one e-feature with one set of settings
+    means : (amplitude, mean, standard deviation) at each target, as in features.json
     unit : of the values; empty if they have none
-    against : column of the rows on the horizontal axis: ``amp_rel`` [% of the rheobase], ``amp`` [nA], or
-        ``delta`` [ms], by which targets choose the sweeps of SpikeRec
+    against : what targets are compared with: ``amp_rel``, the rows' `amp_rel` [% of the rheobase]; ``amp``, their
+        `amp` [nA]; or ``delta``, their `amp` where it is the gap between the pulses of SpikeRec [ms]
     """
 
     feature: str
@@ -55,7 +54,7 @@ def feature_amplitude_figure(panel: FeaturePanel) -> Figure:
     looks = look_of_cells(sorted({row["cell"] for row in panel.rows}))
     draw_feature(axes, panel, looks)
     axes.set_title(f"{panel.feature} · {panel.protocol}", loc="left", fontweight="bold")
-    _legend_beside(axes, len(looks))
+    _legend_beside(axes, len(axes.get_legend_handles_labels()[0]))
     return figure
 
 
@@ -78,7 +77,7 @@ def fi_curve_figure(
     looks = look_of_cells(sorted(set(cells)))
     draw_fi_curves(axes, amplitudes, counts, cells, rheobase, looks)
     axes.set_title("f-I curves", loc="left", fontweight="bold")
-    _legend_beside(axes, len(looks))
+    _legend_beside(axes, len(axes.get_legend_handles_labels()[0]))
     return figure
 
 
@@ -108,9 +107,9 @@ def impedance_figure(frequencies: np.ndarray, magnitude: np.ndarray) -> Figure:
     return figure
 
 
-def draw_feature(axes: Axes, panel: FeaturePanel, looks: Mapping[str, Mapping[str, str]]) -> None:
+def draw_feature(axes: Axes, panel: FeaturePanel, looks: Mapping[str, Mapping[str, Any]]) -> None:
     """Draw one panel into `axes`; `looks` as from `look_of_cells`."""
-    key = panel.against
+    key, label = _ABSCISSAE[panel.against]
     for cell, look in looks.items():
         points = [
             (row[key], row["value"]) for row in panel.rows if row["cell"] == cell and row[key] is not None
@@ -133,7 +132,7 @@ def draw_feature(axes: Axes, panel: FeaturePanel, looks: Mapping[str, Mapping[st
             label="mean ± std at targets",
             zorder=1.8,  # behind the points, which would be hidden otherwise
         )
-    axes.set_xlabel(_AMPLITUDES[key])
+    axes.set_xlabel(label)
     axes.set_ylabel(f"{panel.feature} [{panel.unit}]" if panel.unit else panel.feature)
     quiet_grid(axes)
 
@@ -144,7 +143,7 @@ def draw_fi_curves(
     counts: Sequence[float],
     cells: Sequence[str],
     rheobase: Mapping[str, float | None],
-    looks: Mapping[str, Mapping[str, str]],
+    looks: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Draw f-I curves into `axes`; the lines join the means of repeated sweeps."""
     x, y, of = np.asarray(amplitudes, dtype=float), np.asarray(counts, dtype=float), np.asarray(cells)
@@ -178,6 +177,8 @@ def draw_fi_curves(
 
 def _legend_beside(axes: Axes, entries: int) -> None:
     """Put the legend to the right of the axes, in columns of at most 24."""
+    if not entries:
+        return
     axes.legend(
         loc="upper left",
         bbox_to_anchor=(1.01, 1),

@@ -1,6 +1,6 @@
 """Saves figures so that equal figures give equal bytes: no date, no version."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import BinaryIO
 
 from matplotlib.backends.backend_pdf import PdfPages
@@ -10,8 +10,8 @@ from ephysflow.plots.style import styled
 
 
 @styled
-def save_pages(figures: Sequence[Figure], stream: BinaryIO) -> None:
-    """Write `figures` as the pages of one PDF into `stream`."""
+def save_pages(figures: Iterable[Figure], stream: BinaryIO) -> None:
+    """Write `figures` as the pages of one PDF into `stream`; each may be dropped once it is written."""
     metadata = {"Creator": "ephysflow", "Producer": None, "CreationDate": None}
     with PdfPages(stream, metadata=metadata) as pages:
         for figure in figures:

@@ -29,18 +29,16 @@ def recordings_figures(
     rows: Sequence[SweepRow],
     rebuilt: Sequence[np.ndarray | None],
     spike_times: Sequence[np.ndarray | None] | None = None,
-    flags: Sequence[str] | None = None,
     rheobase: float | None = None,
 ) -> list[Figure]:
     """Draw the sweeps of one cell and protocol, sorted by amplitude, 12 a page: current above voltage.
 
     Parameters
     ----------
-    rows : sweep rows with `voltage` [mV], `current` [nA] and the stimulus found in them
+    rows : sweep rows with `voltage` [mV], `current` [nA] and the stimulus found in them; those with a
+        ``timing_reason`` or ``qc_reasons`` are marked with it
     rebuilt : for each row the current [nA] that its stimulus parameters give, or None; drawn dashed
     spike_times : for each row the times of its spikes [ms], or None
-    flags : for each row why it is to be looked at, empty where nothing is wrong; None: the rows'
-        ``timing_reason``
     rheobase : of the cell [nA], for the amplitudes in percent
 
     Returns
@@ -49,8 +47,6 @@ def recordings_figures(
         one a page; all sweeps have the same scales of current and voltage.
     """
     order = sorted(range(len(rows)), key=lambda k: (_number(rows[k].get("amp")), k))
-    if flags is None:
-        flags = [row.get("timing_reason") or "" for row in rows]
     current_limits = _limits([rows[k]["current"] for k in order])
     voltage_limits = _limits([rows[k]["voltage"] for k in order], room=0.12)
     columns = COLUMNS if len(order) > COLUMNS_OF_FEW else COLUMNS_OF_FEW
@@ -90,7 +86,7 @@ def recordings_figures(
             above, below = figure.add_subplot(pair[0]), figure.add_subplot(pair[1])
             times = None if spike_times is None else spike_times[k]
             _draw_sweep(above, below, rows[k], rebuilt[k], times)
-            _set_title(above, rows[k], flags[k], rheobase)
+            _set_title(above, rows[k], rheobase)
             above.set_ylim(current_limits)
             below.set_ylim(voltage_limits)
             above.tick_params(labelbottom=False)
@@ -146,7 +142,7 @@ def _draw_sweep(
         )
 
 
-def _set_title(axes: Axes, row: SweepRow, flag: str, rheobase: float | None) -> None:
+def _set_title(axes: Axes, row: SweepRow, rheobase: float | None) -> None:
     amplitude = f"amp {_text(row.get('amp'))} nA"
     if rheobase and row.get("amp") is not None:
         amplitude += f" ({100 * row['amp'] / rheobase:.0f}%)"
@@ -156,6 +152,7 @@ def _set_title(axes: Axes, row: SweepRow, flag: str, rheobase: float | None) -> 
     title.append(f"holding {_text(row.get('hypamp'))} nA")
     if row.get("repetition") is not None:
         title[2] += f", repetition {row['repetition']}"
+    flag = "; ".join(filter(None, (row.get("timing_reason"), row.get("qc_reasons"))))
     if flag:
         title.insert(0, _shortened(f"⚠ {flag}", 48))
         for spine in axes.spines.values():

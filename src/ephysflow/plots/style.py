@@ -1,5 +1,7 @@
 """One look for all figures: legible when small, and for readers who do not see all colours."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -46,7 +48,7 @@ styled = matplotlib.rc_context(
 """Decorator and context: Matplotlib's parameters while a figure is made or saved; the user's come back after."""
 
 
-def look_of_cells(cells: list[str]) -> dict[str, dict[str, str]]:
+def look_of_cells(cells: list[str]) -> dict[str, dict[str, Any]]:
     """Return colour and marker of each cell; the order of `cells` decides."""
     return {
         cell: {

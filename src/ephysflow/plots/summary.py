@@ -40,7 +40,9 @@ def summary_figure(
         hspace=0.10,
         height_ratios=[1] * len(rows) + [0.75],
     )
-    right = figure.add_gridspec(2, 2, left=0.56, right=0.985, top=0.935, bottom=0.09, hspace=0.42, wspace=0.3)
+    right = figure.add_gridspec(
+        2, 2, left=0.56, right=0.985, top=0.935, bottom=0.09, hspace=0.42, wspace=0.34
+    )
     _draw_traces(figure, left, rows, rheobase.get(rows[0]["cell"]))
 
     looks = look_of_cells(sorted(set(cells)))
@@ -60,7 +62,9 @@ def summary_figure(
     return figure
 
 
-def _draw_traces(figure: Figure, grid: Any, rows: Sequence[Mapping[str, Any]], rheobase: float | None) -> None:
+def _draw_traces(
+    figure: Figure, grid: Any, rows: Sequence[Mapping[str, Any]], rheobase: float | None
+) -> None:
     """Draw the voltage of each sweep above the other's, and below them all their currents."""
     shades = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.78, len(rows)))
     low = min(np.nanmin(row["voltage"]) for row in rows) - 4

@@ -39,9 +39,7 @@ def open_sweeps(entry: Mapping[str, Any]) -> Iterator[list[FoundSweep]]:
     """
     abf = _load(main_file(entry))
     channels = _choose_channels(abf, entry)
-    yield [
-        FoundSweep(str(k), (), None, partial(_read, abf, channels, k)) for k in range(abf.sweepCount)
-    ]
+    yield [FoundSweep(str(k), (), None, partial(_read, abf, channels, k)) for k in range(abf.sweepCount)]
 
 
 def _load(path: Path) -> Any:
@@ -55,7 +53,7 @@ def _load(path: Path) -> Any:
         abf = pyabf.ABF(path)
         if abf.abfVersion["major"] == 1:
             # pyabf 2.3.8 takes the levels of the first epochs for the holding levels of version 1
-            abf.holdingCommand = list(struct.unpack_from("<4f", first_bytes(path, 1394), 1378))
+            abf.holdingCommand = list(struct.unpack_from("<4f", first_bytes(path, 1410), 1394))
     return abf
 
 
@@ -159,10 +157,15 @@ def _read(abf: Any, channels: _Channels, sweep: int) -> RawSweep:
         with _silence():
             current = np.array(abf.sweepC, dtype=np.float32)
         if not np.isfinite(current).all():
-            raise RecordingError("the command waveform cannot be rebuilt: its file or epoch type is not known")
+            raise RecordingError(
+                "the command waveform cannot be rebuilt: its file or epoch type is not known"
+            )
         name, i_unit = _dac(abf, v)
-        kind = {1: "epoch table", 2: "stimulus file"}.get(source, "unknown") if enabled else "holding level only"
-        details["current"] = f"command waveform {name} ({kind}), not recorded"
+        kind = (
+            {1: "epoch table", 2: "stimulus file"}.get(source, "unknown") if enabled else "holding level only"
+        )
+        details["current"] = f"command waveform {name} ({kind})"
+        details["note"] = f"the current was not recorded: taken from the {details['current']}"
     else:
         abf.setSweep(sweep, channel=i)
         current, i_unit = np.array(abf.sweepY, dtype=np.float32), abf.adcUnits[i]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ephysflow.errors import EphysflowError, RecordingError
-from ephysflow.recordings.sweep import RawSweep, UnreadableSweep
+from ephysflow.recordings.sweep import RawSweep, ReadResult, UnreadableSweep
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,15 @@ def read_found(found: FoundSweep) -> RawSweep | UnreadableSweep:
             return without_nan_tail(found.read())
     except RecordingError as error:
         return UnreadableSweep(found.sweep_id, str(error))
+
+
+def as_result(sweeps: Iterable[RawSweep | UnreadableSweep], refusal: str | None = None) -> ReadResult:
+    """Sort sweeps into read and unreadable ones; `refusal` is a reason that concerns none of them alone."""
+    sweeps = list(sweeps)
+    unreadable = [sweep for sweep in sweeps if isinstance(sweep, UnreadableSweep)]
+    if refusal is not None:
+        unreadable.append(UnreadableSweep("", refusal))
+    return ReadResult(tuple(sweep for sweep in sweeps if isinstance(sweep, RawSweep)), tuple(unreadable))
 
 
 @contextmanager

@@ -76,7 +76,9 @@ def _read(entry: Mapping[str, Any], values: np.ndarray, amplitudes: list[Any], k
     known = np.flatnonzero(~np.isnan(values))
     stop = int(known[-1]) + 1 if len(known) else 0
     if len(known) < stop or not stop:
-        raise RecordingError(f"{stop - len(known) or len(values)} samples are missing before the end of the column")
+        raise RecordingError(
+            f"{stop - len(known) or len(values)} samples are missing before the end of the column"
+        )
     current = np.full(stop, hypamp)
     current[int(ton / step) : int(toff / step)] = amplitude + hypamp
     cut = {"note": f"cut at sample {stop} of {len(values)}: no values after it"} if stop < len(values) else {}

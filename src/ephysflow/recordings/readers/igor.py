@@ -20,12 +20,26 @@ from ephysflow.recordings.sweep import RawSweep
 
 # Offsets in bytes; those of the wave header count from its beginning.
 _LAYOUTS: dict[int, dict[str, int]] = {
-    2: {"header": 16, "note_size": 6, "formula_size": -1, "data": 110, "padding": 16, "checked": 142},
+    2: {"header": 16, "note_size": 6, "data": 110, "padding": 16, "checked": 142},
     3: {"header": 20, "note_size": 6, "formula_size": 10, "data": 110, "padding": 16, "checked": 146},
     5: {"header": 64, "note_size": 12, "formula_size": 8, "data": 320, "padding": 0, "checked": 384},
 }
-_WAVE2 = {"points": 42, "type": 0, "name": (6, 20), "step": 48, "units": (34, 4), "x_units": (38, 4)}
-_WAVE5 = {"points": 12, "type": 16, "name": (28, 32), "step": 84, "units": (148, 4), "x_units": (152, 4)}
+_WAVE2: dict[str, Any] = {
+    "points": 42,
+    "type": 0,
+    "name": (6, 20),
+    "step": 48,
+    "units": (34, 4),
+    "x_units": (38, 4),
+}
+_WAVE5: dict[str, Any] = {
+    "points": 12,
+    "type": 16,
+    "name": (28, 32),
+    "step": 84,
+    "units": (148, 4),
+    "x_units": (152, 4),
+}
 
 _COMPLEX = 0x01
 _TYPES = {0x02: "f4", 0x04: "f8", 0x08: "i1", 0x10: "i2", 0x20: "i4", 0x48: "u1", 0x50: "u2", 0x60: "u4"}
@@ -95,8 +109,11 @@ def _parse(content: bytes) -> Wave:
     points = value("i", layout["header"] + wave["points"])
     code = value("h", layout["header"] + wave["type"])
     if code & _COMPLEX or code not in _TYPES:
-        raise RecordingError("the wave holds text or complex numbers" if code in (0, 1) or code & 1 else
-                             f"unknown type of number {code:#x}")
+        raise RecordingError(
+            "the wave holds text or complex numbers"
+            if code in (0, 1) or code & 1
+            else f"unknown type of number {code:#x}"
+        )
     if version == 5 and any(struct.unpack_from(order + "3i", content, layout["header"] + 72)):
         raise RecordingError("the wave has more than one dimension; one wave for each sweep is needed")
     stored = np.dtype(order + _TYPES[code])
@@ -105,23 +122,24 @@ def _parse(content: bytes) -> Wave:
             f"truncated: the header announces {points} samples, {(len(content) - start) // stored.itemsize} are there"
         )
     values = np.frombuffer(content, stored, points, start)
-    exact = np.float32 if stored.kind == "f" and stored.itemsize == 4 or stored.itemsize < 4 else np.float64
+    exact = np.float32 if (stored.kind == "f" and stored.itemsize == 4) or stored.itemsize < 4 else np.float64
 
     # In versions 2 and 3 the note comes first, then the formula; in version 5 the other way round.
     note_size = value("i", layout["note_size"])
-    formula_size = value("i", layout["formula_size"]) if layout["formula_size"] > 0 else 0
+    formula_size = value("i", layout["formula_size"]) if version != 2 else 0
+    unit_size = value("i", 16) if version == 5 else 0
     after = start + points * stored.itemsize + layout["padding"]
     note_start = after + (formula_size if version == 5 else 0)
-    long_unit = ""
-    if version == 5 and (size := value("i", 16)) > 0:
-        long_unit = _text(content[note_start + max(note_size, 0) :][:size])
+    if min(note_size, formula_size, unit_size) < 0 or note_start + note_size + unit_size > len(content):
+        raise RecordingError("truncated: the end of the wave's note is missing")
+    long_unit = _text(content[note_start + note_size :][:unit_size])
     return Wave(
         name=wave_text(wave["name"]),
         values=values.astype(exact),
         step=value("d", layout["header"] + wave["step"]),
         unit=long_unit or wave_text(wave["units"]) or None,
         x_unit=wave_text(wave["x_units"]) or None,
-        note=_text(content[note_start : note_start + max(note_size, 0)]),
+        note=_text(content[note_start : note_start + note_size]),
         version=version,
     )
 

@@ -36,7 +36,9 @@ def open_sweeps(entry: Mapping[str, Any]) -> Iterator[list[FoundSweep]]:
         shapes = {name: shape for name, shape, _ in whosmat(str(path))}
     stems = [name[:-2] for name in shapes if "Trace" in name and name.endswith("_1")]
     if not stems:
-        raise RecordingError(f"{path.name}: no variable named ..Trace.._1; it holds: {', '.join(shapes) or 'none'}")
+        raise RecordingError(
+            f"{path.name}: no variable named ..Trace.._1; it holds: {', '.join(shapes) or 'none'}"
+        )
     yield [FoundSweep(stem, (), None, partial(_read, path, stem, shapes)) for stem in stems]
 
 
@@ -47,7 +49,9 @@ def _read(path: Path, stem: str, shapes: Mapping[str, tuple[int, ...]]) -> RawSw
             raise RecordingError(f"the file has no {name} beside {names[0]}")
         shape = shapes[name]
         if len(shape) != 2 or shape[1] < 2:
-            raise RecordingError(f"{name} has the shape {shape}; a column of times and one of values are needed")
+            raise RecordingError(
+                f"{name} has the shape {shape}; a column of times and one of values are needed"
+            )
         if 8 * shape[0] * shape[1] > _LARGEST_COMPRESSION * path.stat().st_size:
             raise RecordingError(f"{name} announces {shape[0]} samples, more than the file can hold")
     from scipy.io import loadmat

@@ -39,7 +39,8 @@ def open_sweeps(entry: Mapping[str, Any]) -> Iterator[list[FoundSweep]]:
         if `nwb_layout` is none of `LAYOUTS`.
     """
     with open_file(main_file(entry)) as file:
-        layout = entry.get("nwb_layout") or choose_layout(file)[0]
+        with refusing("the file is damaged"):
+            layout = entry.get("nwb_layout") or choose_layout(file)[0]
         if layout not in _LISTS:
             raise ConfigurationError(f"nwb_layout {layout!r} is unknown: allowed are {', '.join(LAYOUTS)}")
         with refusing(f"the layout {layout} cannot be read"):

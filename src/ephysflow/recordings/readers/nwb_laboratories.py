@@ -51,8 +51,6 @@ _VU_TEST_PULSE = {"CCSteps", "X1PS_SubThresh", "X4PS_SupraThresh"}
 _VU_TEST_PULSE_END = 90.0  # ms
 
 
-
-
 def list_bbp(file: Any, entry: Mapping[str, Any]) -> list[FoundSweep]:
     """List the responses in data_organization/cell/protocol/repetition/sweep.
 
@@ -67,7 +65,9 @@ def list_bbp(file: Any, entry: Mapping[str, Any]) -> list[FoundSweep]:
                 for trace in (trace for sweep in children(sweeps).values() for trace in sweep):
                     if not re.match("(ccs|ic|vcs|vc)_", trace):
                         continue  # the stimuli stand here too
-                    described = text(responses[trace].attrs.get("description")) if trace in responses else None
+                    described = (
+                        text(responses[trace].attrs.get("description")) if trace in responses else None
+                    )
                     if original is None or PurePath(described or "").name == original:
                         read = partial(_read_bbp, file, trace, protocol, _last_number(repetition))
                         found.append(FoundSweep(trace, (protocol,), _last_number(repetition), read))
@@ -106,7 +106,9 @@ def list_scala(file: Any, entry: Mapping[str, Any]) -> list[FoundSweep]:
         repetition = int(repetitions[row]) if row is not None and row < len(repetitions) else None
         names = step_names(described)
         stimulus = name.replace("Series", "StimulusSeries")
-        read = partial(_read_pair, file, name, stimulus, protocol=names[0], sweep_id=name, repetition=repetition)
+        read = partial(
+            _read_pair, file, name, stimulus, protocol=names[0], sweep_id=name, repetition=repetition
+        )
         found.append(FoundSweep(name, names, repetition, read))
     return found
 
@@ -163,7 +165,9 @@ def list_vu(file: Any, entry: Mapping[str, Any]) -> list[FoundSweep]:
             continue
         code = text(stimulus.attrs.get("stimulus_description")) or text(stimulus.get("stimulus_description"))
         code = (code or "unnamed").removesuffix("_DA_0")
-        names = (_VU_PROTOCOLS[code], code, f"{code}_DA_0") if code in _VU_PROTOCOLS else (code, f"{code}_DA_0")
+        names = (
+            (_VU_PROTOCOLS[code], code, f"{code}_DA_0") if code in _VU_PROTOCOLS else (code, f"{code}_DA_0")
+        )
         found.append(FoundSweep(name, names, None, partial(_read_vu, file, name, code, names[0], toff)))
     return found
 
@@ -213,7 +217,7 @@ def _series_of(file: Any, response_name: str, stimulus_name: str) -> tuple[Any, 
     stimulus = children(file.get("stimulus/presentation")).get(stimulus_name)
     if response is not None and kind_of(response).startswith("VoltageClamp"):
         raise RecordingError("voltage clamp")
-    if response is None or stimulus is None or response_name == stimulus_name and not nested:
+    if response is None or stimulus is None:
         missing = f"response {response_name}" if response is None else f"stimulus {stimulus_name}"
         raise RecordingError(f"the file has no {missing} that belongs to it")
     return response, stimulus

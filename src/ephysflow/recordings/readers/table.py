@@ -51,15 +51,16 @@ def open_sweeps(entry: Mapping[str, Any]) -> Iterator[list[FoundSweep]]:
     import pyarrow as pa
 
     with refusing(f"{path.name}: the columns voltage, current and time must hold numbers"):
-        values = {
+        values: dict[str, np.ndarray] = {
             key: table[columns[key]].cast(pa.float64()).to_numpy()
             for key in ("time", "voltage", "current")
             if key in columns
         }
     keys = [key for key in ("sweep", "protocol") if key in columns]
-    groups = [({}, np.arange(table.num_rows))]
+    groups: list[tuple[dict[str, Any], np.ndarray]] = [({}, np.arange(table.num_rows))]
     if keys:
-        labelled = pa.table({**{key: table[columns[key]] for key in keys}, "row": np.arange(table.num_rows)})
+        labelled = table.select([columns[key] for key in keys]).rename_columns(keys)
+        labelled = labelled.append_column("row", pa.array(np.arange(table.num_rows)))
         grouped = labelled.group_by(keys, use_threads=False).aggregate([("row", "list")])
         groups = [(group, np.asarray(group.pop("row_list"))) for group in grouped.to_pylist()]
     found = []

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ephysflow.errors import RecordingError
-from ephysflow.recordings.stimuli.levels import base_current
+from ephysflow.recordings.stimuli.levels import base_current, measurable
 from ephysflow.recordings.sweep import Sweep
 
 THRESHOLD_ABOVE = 20.0
@@ -15,6 +16,10 @@ THRESHOLD_ABOVE = 20.0
 
 THRESHOLD_MOST = 50.0
 """Highest spike threshold [mV]."""
+
+
+DEFAULT_CONFIDENCE = 0.05
+"""Confidence of times that are only usual for a protocol."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,9 @@ def amplitude(sweep: Sweep, key: str, measured: float) -> float:
     value = known(sweep, key)
     value = measured if value is None else value
     if not np.isfinite(value):
-        raise RecordingError(f"{key} cannot be measured: the current has values that are not numbers, or too few samples")
+        raise RecordingError(
+            f"{key} cannot be measured: the current has values that are not numbers, or too few samples"
+        )
     return value
 
 
@@ -121,16 +128,30 @@ def index(time: float, dt: float) -> int:
 
 
 def holding(sweep: Sweep, ton: float, toff: float) -> float:
-    """Holding current before the stimulus, or after it when there is no before [nA].
+    """Measure the holding current before the stimulus, or after it when there is no before [nA].
 
     A stimulus that fills the sweep leaves nothing to compare with: its median is the holding current then.
     """
-    current, start, end = sweep.current, index(ton, sweep.dt), index(toff, sweep.dt)
+    current = measurable(sweep.current)
+    start, end = index(ton, sweep.dt), index(toff, sweep.dt)
     if start > 0:
         return base_current(current, start)
     if end < len(current):
         return base_current(current[end:], len(current) - end)
     return float(np.median(current))
+
+
+def between(time: np.ndarray, parameters: Mapping[str, Any], start: str, end: str) -> np.ndarray:
+    """Where `time` lies in the half-open stretch between two times of a stimulus."""
+    return (time >= parameters[start]) & (time < parameters[end])
+
+
+def or_usual(timing: Timing, times: Mapping[str, float] | None) -> Timing:
+    """Return the timing, or the usual times of the protocol, marked as such, where nothing was found."""
+    if timing.times is not None or times is None:
+        return timing
+    text = f"{timing.reason}; the usual times of this stimulus are assumed"
+    return Timing(times, "default", DEFAULT_CONFIDENCE, text)
 
 
 def short_output(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -221,12 +242,16 @@ def _settled(stimulus: Stimulus, sweep: Sweep, estimate: Timing | None) -> Timin
     fixed = {key: value for key in stimulus.timing_keys if (value := known(sweep, key)) is not None}
     missing = [key for key in stimulus.timing_keys if key not in fixed]
     if not missing:
-        source = "given" if all(sweep.given.get(key) is not None for key in stimulus.timing_keys) else "stated"
+        source = (
+            "given" if all(sweep.given.get(key) is not None for key in stimulus.timing_keys) else "stated"
+        )
         timing = Timing(fixed, source)
     else:
         assert estimate is not None
         if estimate.times is None:
-            raise RecordingError(f"{estimate.reason}; give {', '.join(missing)} [ms] in the metadata to use the sweep")
+            raise RecordingError(
+                f"{estimate.reason}; give {', '.join(missing)} [ms] in the metadata to use the sweep"
+            )
         reason = estimate.reason
         if fixed:
             text = f"{', '.join(fixed)} known, {', '.join(missing)} estimated"
@@ -241,11 +266,13 @@ def _check(stimulus: Stimulus, sweep: Sweep, timing: Timing) -> None:
     """Refuse times that are out of order or outside the sweep."""
     assert timing.times is not None
     times = [timing.times[key] for key in stimulus.timing_keys]
-    text = ", ".join(f"{key} {timing.times[key]:.6g}" for key in stimulus.timing_keys) + f" ms ({timing.source})"
+    text = (
+        ", ".join(f"{key} {timing.times[key]:.6g}" for key in stimulus.timing_keys) + f" ms ({timing.source})"
+    )
     where = [index(time, sweep.dt) if np.isfinite(time) else -1 for time in times]
     if where[0] < 0:
         raise RecordingError(f"stimulus times must be numbers from 0: {text}")
-    if any(first >= second for first, second in zip(where[:-1], where[1:], strict=True)):
+    if any(first >= second for first, second in pairwise(where)):
         raise RecordingError(f"stimulus times must increase: {text}")
     if where[-1] > len(sweep.current):
         raise RecordingError(f"the sweep ends at {sweep.duration:.6g} ms, before its stimulus: {text}")

@@ -8,7 +8,7 @@ the proposed edges, those are taken that leave least of the currents unexplained
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -190,7 +190,7 @@ def heights(traces: Traces, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     strength = np.zeros_like(height)
     for row, size in enumerate(traces.sizes):
         bounds = [0, *(min(int(edge), int(size)) for edge in edges), int(size)]
-        segments = [traces.values[row, low:high] for low, high in zip(bounds[:-1], bounds[1:], strict=True)]
+        segments = [traces.values[row, low:high] for low, high in pairwise(bounds)]
         level = [float(np.median(part)) if len(part) else np.nan for part in segments]
         rest = np.concatenate([part - base for part, base in zip(segments, level, strict=True)])
         if len(rest) < 4:
@@ -200,7 +200,10 @@ def heights(traces: Traces, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         errors: dict[int, float] = {}
         for k in range(len(edges)):
             sides = []
-            for low, high, before in ((bounds[k], bounds[k + 1], True), (bounds[k + 1], bounds[k + 2], False)):
+            for low, high, before in (
+                (bounds[k], bounds[k + 1], True),
+                (bounds[k + 1], bounds[k + 2], False),
+            ):
                 guard = traces.points(1.0) if (high - low) * traces.step > 4 else 1
                 width = min(high - low - guard, traces.points(LONGEST_WINDOW))
                 if width < 2:
@@ -220,7 +223,7 @@ def heights(traces: Traces, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _error_of_means(rest: np.ndarray, width: int) -> float:
-    """Standard error of a mean over `width` points, from the means of blocks; a steady drift does not count."""
+    """Estimate the standard error of a mean over `width` points, from the means of blocks; a steady drift does not count."""
     width = max(1, min(width, len(rest) // 8))
     blocks = rest[: len(rest) // width * width].reshape(-1, width).mean(axis=1)
     changes = np.diff(blocks)
@@ -283,7 +286,11 @@ def _common_edges(traces: Traces, pattern: Sequence[int]) -> tuple[np.ndarray | 
         near = traces.points(SAME)
         others = [point for point in others if min(abs(point - whole)) > near]
         second = best_edges(traces, others, pattern)
-        if second is not None and _paired(traces, second) and (second[1] <= whole[0] or second[0] >= whole[1]):
+        if (
+            second is not None
+            and _paired(traces, second)
+            and (second[1] <= whole[0] or second[0] >= whole[1])
+        ):
             charge = [
                 float(np.median(np.abs(heights(traces, e)[0][:, 0]))) * (e[1] - e[0]) for e in (whole, second)
             ]
@@ -357,15 +364,13 @@ def find_edges(sweeps: Sequence[Sweep], pattern: Sequence[int]) -> list[Edges]:
     known: list[int] = []
     if common is not None and len(sweeps) > 1:
         near = traces.points(SAME)
-        known = [
-            p for p in propose(traces, PROPOSED[len(pattern) - 1]) if np.abs(common - p).min() > near
-        ]
+        known = [p for p in propose(traces, PROPOSED[len(pattern) - 1]) if np.abs(common - p).min() > near]
     own: dict[int, tuple[np.ndarray, float]] = {}
     if len(sweeps) > 1:
-        for row in np.flatnonzero(strength < SURE):
-            found = _own_edges(traces, int(row), pattern, common, known)
+        for row in np.flatnonzero(strength < SURE).tolist():
+            found = _own_edges(traces, row, pattern, common, known)
             if found is not None:
-                own[int(row)] = found
+                own[row] = found
     if common is None and own:
         common, strength = _most_shared(own, strength, traces.points(SAME))
         own = {row: found for row, found in own.items() if strength[row] == 0}
@@ -378,10 +383,10 @@ def find_edges(sweeps: Sequence[Sweep], pattern: Sequence[int]) -> list[Edges]:
     times = _exact_times(sweeps, traces, common, seen)
     group = _group_times(times, common, traces)
     result = []
-    for row in range(len(sweeps)):
+    for row, sweep in enumerate(sweeps):
         if row in own:
             edges, own_strength = own[row]
-            exact = _exact_times([sweeps[row]], traces.only(row), edges, np.array([True]))[0]
+            exact = _exact_times([sweep], traces.only(row), edges, np.array([True]))[0]
             own_times = np.where(np.isnan(exact), edges * traces.step, exact)
             text = "its times differ from those of the other sweeps"
             result.append(Edges(own_times, "detected", 0.7 * certainty(own_strength), text))
@@ -412,15 +417,13 @@ def _most_shared(
     return np.median([own[row][0] for row in best], axis=0).astype(int), strength
 
 
-def _exact_times(
-    sweeps: Sequence[Sweep], traces: Traces, edges: np.ndarray, seen: np.ndarray
-) -> np.ndarray:
-    """Times to the sample where a sweep's own noise allows it, NaN elsewhere, (sweeps, edges) [ms]."""
+def _exact_times(sweeps: Sequence[Sweep], traces: Traces, edges: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Give times to the sample where a sweep's own noise allows it, NaN elsewhere, (sweeps, edges) [ms]."""
     times = np.full((len(sweeps), len(edges)), np.nan)
     rough = edges * traces.step
     gaps = np.diff(np.concatenate(([0.0], rough, [traces.values.shape[1] * traces.step])))
     reach = np.minimum(1.5, 0.45 * np.minimum(gaps[:-1], gaps[1:]))
-    for row in np.flatnonzero(seen):
+    for row in np.flatnonzero(seen).tolist():
         sweep = sweeps[row]
         current = finite_current(sweep.current)
         for k, edge in enumerate(edges):
@@ -435,7 +438,7 @@ def _exact_times(
 
 
 def _group_times(times: np.ndarray, common: np.ndarray, traces: Traces) -> np.ndarray:
-    """Times for sweeps without an own one: the middle of the exact ones, else the common grid points [ms]."""
+    """Give times for sweeps without an own one: the middle of the exact ones, else the common grid points [ms]."""
     group = common * traces.step
     for k in range(len(common)):
         exact = times[~np.isnan(times[:, k]), k]

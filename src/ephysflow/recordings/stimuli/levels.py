@@ -20,6 +20,14 @@ BASE_SAMPLES = 300
 """Samples at the start that give the holding current where the stimulus's start does not."""
 
 
+def measurable(current: np.ndarray) -> np.ndarray:
+    """Return a current up to its last sample that is a number: some files pad a sweep with NaN."""
+    if len(current) == 0 or np.isfinite(current[-1]):
+        return current
+    finite = np.flatnonzero(np.isfinite(current))
+    return current[: finite[-1] + 1] if len(finite) else current[:0]
+
+
 class FilteredCurrent:
     """The running median of a trace, to be asked for medians and extremes.
 
@@ -61,7 +69,7 @@ class FilteredCurrent:
             return float("nan")
         ranks = {(size - 1) // 2, size // 2}
         middle = [self._smallest(lambda mask, rank=rank: count(mask) > rank) for rank in sorted(ranks)]  # type: ignore[misc]
-        return float(np.mean(np.array(middle, dtype=self._values.dtype)))
+        return float(np.mean(np.array(middle, dtype=float)))
 
     def maximum(self) -> float:
         """Largest value of the filtered trace [nA]."""
@@ -71,20 +79,8 @@ class FilteredCurrent:
         """Smallest value of the filtered trace [nA]."""
         return float(self._smallest(lambda mask: bool(mask.any())))
 
-    def trace(self) -> np.ndarray:
-        """Return the filtered trace itself, (n,) [nA]: O(n log n + n window)."""
-        windows = np.lib.stride_tricks.sliding_window_view(self._padded, self._window)
-        chunk = max(1, 2_000_000 // self._window)
-        middle = self._window // 2
-        return np.concatenate(
-            [
-                np.partition(windows[k : k + chunk], middle, axis=1)[:, middle]
-                for k in range(0, len(windows), chunk)
-            ]
-        )
-
 
 def base_current(current: np.ndarray, samples: int = BASE_SAMPLES) -> float:
-    """Holding current: median of the first `samples` samples after the running median [nA]."""
+    """Return the holding current: median of the first `samples` samples after the running median [nA]."""
     first = current[:samples]
     return FilteredCurrent(first).median(slice(None))

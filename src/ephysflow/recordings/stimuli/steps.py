@@ -1,19 +1,25 @@
 """Stimuli of constant levels: one step, a step on a step, and two steps in a row."""
 
+# ruff: noqa: D102  (the methods are documented in Stimulus)
+
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ephysflow.recordings.stimuli.base import Stimulus, Timing, amplitude, holding, index, known, short_output
+from ephysflow.recordings.stimuli.base import (
+    Stimulus,
+    Timing,
+    amplitude,
+    between,
+    holding,
+    index,
+    or_usual,
+    short_output,
+)
 from ephysflow.recordings.stimuli.edges import find_edges
-from ephysflow.recordings.stimuli.levels import FilteredCurrent
+from ephysflow.recordings.stimuli.levels import FilteredCurrent, measurable
 from ephysflow.recordings.sweep import Sweep
-
-
-def _known_holding(sweep: Sweep) -> float:
-    """Known holding current, or 0 where it will be measured."""
-    return known(sweep, "hypamp") or 0.0
 
 
 class _Levels(Stimulus):
@@ -24,18 +30,15 @@ class _Levels(Stimulus):
     def estimate_timing(self, sweeps: Sequence[Sweep]) -> list[Timing]:
         return [
             Timing(
-                None if edges.times is None else dict(zip(self.timing_keys, map(float, edges.times), strict=True)),
+                None
+                if edges.times is None
+                else dict(zip(self.timing_keys, map(float, edges.times), strict=True)),
                 edges.source,
                 edges.confidence,
                 edges.reason,
             )
             for edges in find_edges(sweeps, self.pattern)
         ]
-
-
-def _between(time: np.ndarray, parameters: Mapping[str, Any], start: str, end: str) -> np.ndarray:
-    """Where `time` lies in the half-open stretch between two times of a stimulus."""
-    return (time >= parameters[start]) & (time < parameters[end])
 
 
 class Step(_Levels):
@@ -55,7 +58,9 @@ class Step(_Levels):
         return short_output(parameters)
 
     def rebuild(self, parameters: Mapping[str, Any], time: np.ndarray) -> np.ndarray:
-        return parameters["hypamp"] + np.where(_between(time, parameters, "ton", "toff"), parameters["amp"], 0.0)
+        return parameters["hypamp"] + np.where(
+            between(time, parameters, "ton", "toff"), parameters["amp"], 0.0
+        )
 
 
 class SAHP(_Levels):
@@ -65,14 +70,25 @@ class SAHP(_Levels):
     pattern = (0, 1, 2, 1, 0)
     timing_keys = ("ton", "tmid", "tmid2", "toff")
     exported = (
-        "ton tmid tmid2 toff tend amp amp2 hypamp dt amp_rel amp2_rel hypamp_rel".split()  # type: ignore[assignment]
+        "ton",
+        "tmid",
+        "tmid2",
+        "toff",
+        "tend",
+        "amp",
+        "amp2",
+        "hypamp",
+        "dt",
+        "amp_rel",
+        "amp2_rel",
+        "hypamp_rel",
     )
     matched_by = "amp2"
 
     def parameters(self, sweep: Sweep, timing: Timing) -> dict[str, Any]:
         assert timing.times is not None
         ton, tmid, tmid2, toff = (index(timing.times[key], sweep.dt) for key in self.timing_keys)
-        current = FilteredCurrent(sweep.current)
+        current = FilteredCurrent(measurable(sweep.current))
         hypamp = amplitude(sweep, "hypamp", current.median(slice(0, ton), slice(toff, None)))
         long = current.median(slice(ton, tmid), slice(tmid2, toff)) - hypamp
         short = current.median(slice(tmid, tmid2)) - hypamp
@@ -96,8 +112,10 @@ class SAHP(_Levels):
         }
 
     def rebuild(self, parameters: Mapping[str, Any], time: np.ndarray) -> np.ndarray:
-        long = np.where(_between(time, parameters, "ton", "toff"), parameters["amp"], 0.0)
-        return parameters["hypamp"] + np.where(_between(time, parameters, "tmid", "tmid2"), parameters["amp2"], long)
+        long = np.where(between(time, parameters, "ton", "toff"), parameters["amp"], 0.0)
+        return parameters["hypamp"] + np.where(
+            between(time, parameters, "tmid", "tmid2"), parameters["amp2"], long
+        )
 
 
 class HyperDePol(_Levels):
@@ -107,7 +125,17 @@ class HyperDePol(_Levels):
     pattern = (0, 1, 2, 0)
     timing_keys = ("ton", "tmid", "toff")
     exported = (
-        "ton tmid toff tend amp amp2 hypamp dt amp_rel amp2_rel hypamp_rel".split()  # type: ignore[assignment]
+        "ton",
+        "tmid",
+        "toff",
+        "tend",
+        "amp",
+        "amp2",
+        "hypamp",
+        "dt",
+        "amp_rel",
+        "amp2_rel",
+        "hypamp_rel",
     )
     usual_times: ClassVar[Mapping[str, float] | None] = {"ton": 250.0, "tmid": 700.0, "toff": 970.0}
 
@@ -117,7 +145,7 @@ class HyperDePol(_Levels):
     def parameters(self, sweep: Sweep, timing: Timing) -> dict[str, Any]:
         assert timing.times is not None
         ton, tmid, toff = (index(timing.times[key], sweep.dt) for key in self.timing_keys)
-        current = FilteredCurrent(sweep.current)
+        current = FilteredCurrent(measurable(sweep.current))
         hypamp = amplitude(sweep, "hypamp", current.median(slice(0, ton), slice(toff, None)))
         return {
             "hypamp": hypamp,
@@ -138,8 +166,8 @@ class HyperDePol(_Levels):
         }
 
     def rebuild(self, parameters: Mapping[str, Any], time: np.ndarray) -> np.ndarray:
-        first = np.where(_between(time, parameters, "ton", "tmid"), parameters["amp"], 0.0)
-        second = np.where(_between(time, parameters, "tmid", "toff"), parameters["amp2"], 0.0)
+        first = np.where(between(time, parameters, "ton", "tmid"), parameters["amp"], 0.0)
+        second = np.where(between(time, parameters, "tmid", "toff"), parameters["amp2"], 0.0)
         return parameters["hypamp"] + first + second
 
 

@@ -57,12 +57,12 @@ class Traces:
         return max(1, round(time / self.step))
 
     def only(self, sweep: int) -> "Traces":
-        """The traces of one sweep, its own length long."""
+        """Return the traces of one sweep, its own length long."""
         size = int(self.sizes[sweep])
         return Traces(self.values[sweep : sweep + 1, :size], self.sizes[sweep : sweep + 1], self.step)
 
     def varying(self) -> "Traces":
-        """What differs between sweeps: each less the median of all at the same time.
+        """Return what differs between sweeps: each less the median of all at the same time.
 
         A pulse that is the same in every sweep (a test pulse) is gone from it.
         """

@@ -1,0 +1,127 @@
+"""``ephysflow init``: a commented configuration and sample sheet to start from."""
+
+import argparse
+import os
+from pathlib import Path
+
+CONFIG = """\
+# Made by `ephysflow init`. Check:  ephysflow validate {folder}/config.yaml
+# Plan:  snakemake -n --configfile {folder}/config.yaml       Run:  snakemake -c2 --configfile {folder}/config.yaml
+# A path is relative to this file; results are relative to the folder in which snakemake is started.
+# Every key is explained in config/README.md of ephysflow.
+
+results: results
+
+recordings:
+  # One row a file. Lines of the sheet that begin with # are comments; columns that you do not need may go.
+  sheet: recordings.tsv
+
+  # Names of protocols that are not in the built-in table: name (or a part of it) -> stimulus class.
+  # Classes: Step, Ramp, SAHP, HyperDePol, DeHyperPol, PosCheops, NegCheops, SpikeRec, SineSpec, PinkNoise, CapCheck
+  stimuli: {{{stimuli}}}
+
+  # Limits for each sweep: preset none or ipfx; exclude: true leaves sweeps out that fail one.
+  quality:
+    preset: none
+    exclude: false
+
+efeatures:
+  # What to extract; amplitudes in percent of each cell's rheobase.
+  targets: targets.yaml
+
+  # Or let the recordings decide (then remove targets):
+  # auto_targets: true
+
+  rheobase:
+    # absolute: smallest amplitude with spikes; also flush, majority, interpolation
+    strategy: absolute
+    # protocols that the rheobase is looked for in, by exact name
+    protocols: [{protocols}]
+
+  # sweeps: every sweep weighs the same; cells: every cell weighs the same
+  pooling: sweeps
+"""
+
+TARGETS = """\
+# protocol -> amplitudes (percent of the rheobase), tolerances, and names of eFEL features
+{blocks}"""
+
+BLOCK = """\
+{protocol}:
+  amplitudes: [{amplitudes}]
+  tolerances: [{tolerance}]
+  efeatures: [{efeatures}]
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("folder", type=Path, help="where to write config.yaml, recordings.tsv and targets.yaml")
+    parser.add_argument("--data", type=Path, help="folder of recordings: the sheet is filled from what they hold")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the three files; existing ones are never replaced."""
+    from ephysflow.errors import ConfigurationError
+    from ephysflow.io.atomic import write_text
+    from ephysflow.recordings.discovery import Found, find_recordings
+
+    folder: Path = arguments.folder
+    names = ("config.yaml", "recordings.tsv", "targets.yaml")
+    if there := [name for name in names if (folder / name).exists()]:
+        raise ConfigurationError(f"{folder}: {', '.join(there)} is already there; name another folder or move it")
+    found = find_recordings(arguments.data) if arguments.data else Found()
+    protocols = list(dict.fromkeys(p.partition("=")[0] for row in found.rows for p in row["protocol"].split(";")))
+    write_text(folder / "recordings.tsv", sheet_text(found.rows, folder))
+    write_text(folder / "targets.yaml", TARGETS.format(blocks="".join(map(_block, protocols or ["IDrest"]))))
+    stimuli = ", ".join(f'"{name}": Step' for name in sorted(found.unknown_protocols))
+    rheobase = [protocol for protocol in protocols if _stimulus(protocol) == "Step"] or ["IDrest"]
+    config = CONFIG.format(folder=folder, stimuli="", protocols=", ".join(rheobase))
+    if stimuli:
+        config = config.replace(
+            "  stimuli: {}", f"  # Found in your files, to be named (is it a Step?), then add their rows:\n  # stimuli: {{{stimuli}}}\n  stimuli: {{}}"
+        )
+    write_text(folder / "config.yaml", config)
+    for name in names:
+        print(folder / name)
+    print(f"{len(found.rows)} rows for {len({row['cell'] for row in found.rows})} cells")
+    for path, reason in found.skipped.items():
+        print(f"not in the sheet: {path}: {reason}")
+    print(f"Next: look at recordings.tsv and targets.yaml, then: ephysflow validate {folder / 'config.yaml'}")
+    return 0
+
+
+def sheet_text(rows: list[dict[str, str]], folder: Path) -> str:
+    """Return a sample sheet with these rows, its columns explained in comments."""
+    from ephysflow.recordings.sheet import COLUMNS
+
+    files = ("filepath", "i_file", "v_file")
+    columns = ["cell", "protocol", *(key for key in files if not rows or any(key in row for row in rows)), "ljp"]
+    lines = ["# One row a file, columns separated by tabs. All columns that there are:"]
+    lines += [f"#   {column.name:28}{column.help}" for column in COLUMNS]
+    lines.append("\t".join(columns))
+    if not rows:
+        lines.append("# " + "\t".join(["my_cell", "IDrest", "data/my_cell.abf", "", "", "14"]))
+    for row in rows:
+        row = {key: os.path.relpath(value, folder) if key in files else value for key, value in row.items()}
+        lines.append("\t".join(row.get(column, "") for column in columns))
+    return "\n".join(lines) + "\n"
+
+
+def _stimulus(protocol: str) -> str:
+    from ephysflow.recordings.stimuli.names import stimulus_name
+
+    return stimulus_name(protocol, {})
+
+
+def _block(protocol: str) -> str:
+    """Return targets that suit the stimulus class of a protocol."""
+    firing = "Spikecount, mean_frequency, time_to_first_spike, inv_first_ISI, ISI_CV, AP_amplitude, AHP_depth"
+    passive = "voltage_base, steady_state_voltage_stimend, ohmic_input_resistance_vb_ssse, sag_ratio1"
+    if "iv" in protocol.lower():
+        return BLOCK.format(protocol=protocol, amplitudes="-40, -100", tolerance=20, efeatures=passive)
+    if _stimulus(protocol) == "Step":
+        return BLOCK.format(protocol=protocol, amplitudes="150, 200", tolerance=20, efeatures=firing)
+    if _stimulus(protocol) == "SpikeRec":
+        return ""
+    return BLOCK.format(protocol=protocol, amplitudes="200", tolerance=50, efeatures="Spikecount, voltage_base")

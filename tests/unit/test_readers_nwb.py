@@ -45,8 +45,12 @@ def series(
     return group
 
 
-def pair(file, response: str, stimulus: str, k: int = 0, where: str = "acquisition", samples=200, **attributes):
-    series(file.require_group(where), response, np.full(samples, -70.0 + k, "f4"), "volts", 1e-3, **attributes)
+def pair(
+    file, response: str, stimulus: str, k: int = 0, where: str = "acquisition", samples=200, **attributes
+):
+    series(
+        file.require_group(where), response, np.full(samples, -70.0 + k, "f4"), "volts", 1e-3, **attributes
+    )
     current = np.zeros(samples, "f4")
     current[50:150] = 100.0 + k
     return series(file.require_group("stimulus/presentation"), stimulus, current, "amperes", 1e-12)
@@ -67,7 +71,9 @@ def bbp(tmp_path):
         for k, (protocol, repetition) in enumerate([("IDRest", 1), ("IDRest", 2), ("IV", 1)]):
             trace = f"ic__{protocol}__{k}"
             pair(file, trace, f"ics__{protocol}__{k}", k, description=f"/data/raw/ch0_{k}.ibw")
-            sweep = file.require_group(f"data_organization/cell 1/{protocol}/repetition {repetition}/sweep {k}")
+            sweep = file.require_group(
+                f"data_organization/cell 1/{protocol}/repetition {repetition}/sweep {k}"
+            )
             sweep[trace] = h5py.SoftLink(f"/acquisition/{trace}")
             sweep[f"ics__{protocol}__{k}"] = h5py.SoftLink(f"/stimulus/presentation/ics__{protocol}__{k}")
         clamp = file.require_group("data_organization/cell 1/IV/repetition 1/sweep 9")
@@ -264,7 +270,13 @@ class TestTime:
     def test_regular_timestamps(self, tmp_path):
         with h5py.File(tmp_path / "a.nwb", "w") as file:
             times = 12.0 + np.arange(200) / 5000
-            series(file.require_group("acquisition"), "CurrentClampSeries_0", np.zeros(200), "V", timestamps=times)
+            series(
+                file.require_group("acquisition"),
+                "CurrentClampSeries_0",
+                np.zeros(200),
+                "V",
+                timestamps=times,
+            )
             stimuli = file.require_group("stimulus/presentation")
             series(stimuli, "CurrentClampStimulusSeries_0", np.zeros(200), "A", rate=5000.0)
         assert standardise(read(tmp_path / "a.nwb").sweeps[0], {}).dt == pytest.approx(0.2)
@@ -367,8 +379,12 @@ def standard_file(path: Path, tables: bool = True, sweep_numbers: bool = True):
             file.add_stimulus(stimulus)
             file.add_acquisition(response)
     if tables:
-        first = file.add_icephys_sequential_recording(simultaneous_recordings=rows[:1], stimulus_type="IDrest")
-        other = file.add_icephys_sequential_recording(simultaneous_recordings=rows[1:], stimulus_type="Chirps")
+        first = file.add_icephys_sequential_recording(
+            simultaneous_recordings=rows[:1], stimulus_type="IDrest"
+        )
+        other = file.add_icephys_sequential_recording(
+            simultaneous_recordings=rows[1:], stimulus_type="Chirps"
+        )
         file.add_icephys_repetition(sequential_recordings=[first], id=3)
         file.add_icephys_repetition(sequential_recordings=[other], id=4)
     with NWBHDF5IO(str(path), "w") as io:
@@ -463,4 +479,6 @@ class TestDamage:
 
     def test_hdf5_without_recordings(self, tmp_path):
         h5py.File(tmp_path / "a.nwb", "w").close()
-        assert read(tmp_path / "a.nwb").unreadable[0].reason == "no sweep of protocol Step; the file has: none"
+        assert (
+            read(tmp_path / "a.nwb").unreadable[0].reason == "no sweep of protocol Step; the file has: none"
+        )

@@ -187,9 +187,13 @@ def trace_of_row(row: Mapping[str, Any], settings: Mapping[str, Any]) -> EfelTra
     if "Threshold" not in settings:
         threshold = row.get("auto_threshold")
         if threshold is None or not math.isfinite(threshold):
-            raise RecordingError("no spike threshold: eFEL's setting Threshold is not given, and the sweep has none")
+            raise RecordingError(
+                "no spike threshold: eFEL's setting Threshold is not given, and the sweep has none"
+            )
         values["Threshold"] = [threshold]
-    start, end = (settings.get(key, row.get(name)) for key, name in (("stim_start", "ton"), ("stim_end", "toff")))
+    start, end = (
+        settings.get(key, row.get(name)) for key, name in (("stim_start", "ton"), ("stim_end", "toff"))
+    )
     if start is None or end is None:
         raise RecordingError(f"stimulus window is {start} to {end} ms; needed: both times")
     return EfelTrace(np.asarray(row["voltage"]), row["dt"], start, end, np.asarray(row["current"]), values)
@@ -221,7 +225,7 @@ def _efel_folder() -> Path:
 
 @functools.cache
 def _dependencies() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Steps of eFEL's own dependency file: name -> (entry as the file writes it, names of what it needs)."""
+    """Read the steps of eFEL's own dependency file: name -> (entry as the file writes it, names of its needs)."""
     steps = {}
     for line in (_efel_folder() / "DependencyV5.txt").read_text().splitlines():
         entry, *needs = (part.strip() for part in line.split("#"))
@@ -433,7 +437,8 @@ def _handed_over(
     if current is not None and (len(current) != n or not np.isfinite(current).all()):
         raise RecordingError(f"current has {len(current)} samples, not all finite; needed: {n}, all finite")
     data: dict[str, list[float]] = {
-        "T": (np.arange(n) * trace.dt).tolist(),
+        # by way of seconds, as BluePyEfe does: a sample on the edge of a criterion then falls on the same side
+        "T": (np.arange(n) * (trace.dt / 1000.0) * 1000.0).tolist(),
         "V": np.asarray(trace.voltage, float).tolist(),
     }
     if current is not None:

@@ -12,7 +12,11 @@ from ephysflow.errors import RecordingError
 if TYPE_CHECKING:
     from ephysflow.efeatures.targets import Target
 
-DEFAULT_EFEL_SETTINGS: Mapping[str, Any] = {"strict_stiminterval": True, "Threshold": -20.0, "interp_step": 0.025}
+DEFAULT_EFEL_SETTINGS: Mapping[str, Any] = {
+    "strict_stiminterval": True,
+    "Threshold": -20.0,
+    "interp_step": 0.025,
+}
 """eFEL settings of the features when the configuration gives none."""
 
 

@@ -42,12 +42,12 @@ def impedance(
     cross, power = v * i.conj(), np.abs(i) ** 2
     width = smoothing * len(current) * dt / 1000.0  # in frequencies
     if width > 0:
-        reach = min(int(np.ceil(4 * width)), len(frequencies) - 1)
+        reach = min(int(np.ceil(4 * width)), (len(frequencies) - 1) // 2)
         kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
-        cross, power = (_smoothed(values, kernel) for values in (cross, power))
+        cross, power = np.convolve(cross, kernel, "same"), np.convolve(power, kernel, "same")
     stimulated = power > _LEAST_POWER * power[1:].max(initial=0.0)
     magnitude = np.full(len(frequencies), np.nan)
-    magnitude[stimulated] = np.abs(cross[stimulated]) / power[stimulated].real
+    magnitude[stimulated] = np.abs(cross[stimulated]) / power[stimulated]
     shown = (frequencies > 0) & (frequencies <= max_frequency)
     return frequencies[shown], magnitude[shown]
 
@@ -81,7 +81,3 @@ def impedance_features(frequencies: np.ndarray, magnitude: np.ndarray) -> dict[s
         "impedance_resonance_strength": float(strength),
         "impedance_cutoff_frequency": float(cutoff),
     }
-
-
-def _smoothed(values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    return np.convolve(values, kernel, mode="same")

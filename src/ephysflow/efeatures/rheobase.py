@@ -5,7 +5,6 @@ Only depolarising sweeps (amplitude above 0) count, and a silent sweep counts wi
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -122,7 +121,11 @@ _STRATEGIES: dict[str, Callable[..., RheobaseResult]] = {
 
 
 def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
+
+
+def _number(value: Any, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= most
 
 
 _ALLOWED: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
@@ -132,8 +135,8 @@ _ALLOWED: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
         "upper_bound_spikecount": (lambda x: x is None or _whole(x, 1), "a whole number above 0, or null"),
     },
     "majority": {
-        "min_step": (lambda x: isinstance(x, Real) and 0 < x < np.inf, "a number above 0 [nA]"),
-        "majority": (lambda x: isinstance(x, Real) and 0 < x <= 1, "a number above 0, at most 1"),
+        "min_step": (lambda x: _number(x, 1e6), "a number above 0 [nA]"),
+        "majority": (lambda x: _number(x, 1), "a number above 0, at most 1"),
     },
     "interpolation": {},
 }
@@ -153,7 +156,9 @@ def check_strategy(strategy: str, settings: Mapping[str, Any]) -> None:
     for name, value in settings.items():
         if name not in allowed:
             known = ", ".join(allowed) or "none"
-            raise ConfigurationError(f"rheobase strategy {strategy!r} has no setting {name!r}; known: {known}")
+            raise ConfigurationError(
+                f"rheobase strategy {strategy!r} has no setting {name!r}; known: {known}"
+            )
         fits, wanted = allowed[name]
         if not fits(value):
             raise ConfigurationError(f"rheobase setting {name!r} is {value!r}; allowed: {wanted}")
@@ -233,11 +238,15 @@ def cell_rheobase(
         elif row["amp"] is None or not np.isfinite(row["amp"]):
             problem = "the amplitude of the stimulus is not known"
         else:
-            start, end = (efel_settings.get(a, row[b]) for a, b in (("stim_start", "ton"), ("stim_end", "toff")))
+            start, end = (
+                efel_settings.get(a, row[b]) for a, b in (("stim_start", "ton"), ("stim_end", "toff"))
+            )
             count = evoked_count(times, start, end)
         if problem:
             problems.append(f"{row['protocol']} sweep {row['sweep']} does not count: {problem}")
-        sweeps.append({**{key: row[key] for key in ("protocol", "sweep", "amp")}, "spikecount": count, "used": False})
+        sweeps.append(
+            {**{key: row[key] for key in ("protocol", "sweep", "amp")}, "spikecount": count, "used": False}
+        )
     counted = [sweep for sweep in sweeps if sweep["spikecount"] is not None]
     result = rheobase(
         strategy, settings, [sweep["amp"] for sweep in counted], [sweep["spikecount"] for sweep in counted]

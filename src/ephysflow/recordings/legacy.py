@@ -27,7 +27,7 @@ _OPTIONS_READ = (
 
 _OPTIONS_IGNORED = {
     # option: (values without an effect, why it is not honoured)
-    "amp_min": ((), "every amplitude is read; the rheobase looks at depolarising sweeps only"),
+    "amp_min": ((), "sweeps of every amplitude are used"),
     "delay": ((0, None), "times are ms from the start of the sweep"),
     "nanmean": ((True,), "values that cannot be computed are always left out of a mean"),
     "nangrace": ((0, None), "a target needs efeatures.threshold_nvalue_save values, whatever the others are"),
@@ -85,8 +85,7 @@ def read_legacy(path: Path) -> LegacyConfiguration:
     try:
         return _understand(config, path.parent)
     except ConfigurationError as error:
-        lines = str(error).removeprefix("files_metadata: ").replace("\nfiles_metadata: ", "\n").splitlines()
-        raise ConfigurationError("\n".join(f"{path}: {line}" for line in lines)) from None
+        raise ConfigurationError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from None
 
 
 def _understand(config: Any, folder: Path) -> LegacyConfiguration:
@@ -100,7 +99,7 @@ def _understand(config: Any, folder: Path) -> LegacyConfiguration:
     notes += [f"{key}: not known; it has no effect" for key in config if key not in known]
     notes += _option_notes(options)
     metadata, locations = _metadata(cells, options, str(config.get("format", "")), notes)
-    entries = read_files_metadata(metadata, folder / str(config.get("path", "")))
+    entries = read_files_metadata(metadata, folder / str(config.get("path", "")), "cells")
     efeatures = {
         "targets": _targets(features, options, locations, notes),
         "rheobase": {

@@ -141,7 +141,7 @@ def read_sheet(path: Path) -> list[dict[str, Any]]:
 
 
 def read_files_metadata(
-    source: Path | str | Mapping[str, Any], folder: Path | None = None
+    source: Path | str | Mapping[str, Any], folder: Path | None = None, name: str = "files_metadata"
 ) -> list[dict[str, Any]]:
     """Read BluePyEfe's ``files_metadata``, {cell: {protocol: [metadata of a file]}}.
 
@@ -152,6 +152,7 @@ def read_files_metadata(
     ----------
     source : JSON file, or its content; not changed
     folder : what paths are relative to; by default the folder of the file, or the working directory
+    name : what messages call a mapping
 
     Returns
     -------
@@ -162,7 +163,6 @@ def read_files_metadata(
     ConfigurationError
         with all problems, each with cell, protocol, number of the file, key, value and what is allowed.
     """
-    name = "files_metadata"
     if isinstance(source, str | os.PathLike):
         name = str(source)
         folder = folder or Path(source).parent

@@ -146,13 +146,16 @@ def _read_trt(file: Any, name: str) -> RawSweep:
 
 
 def _trt_partner(name: str) -> str:
-    """Return the stimulus of a response: index_k goes with index_(2k+1), a_b_c with the c of the same pair."""
+    """Return the stimulus of a response: index_k goes with index_(2k+1), index_a_b_c with the c of the same pair.
+
+    Pairs of last numbers are 0 and 1, 2 and 3; any other number goes with itself.
+    """
     numbers = list(re.finditer(r"\d+", name))
-    if len(numbers) not in (1, 3):
-        raise RecordingError(f"{name} holds {len(numbers)} numbers; one or three tell the stimulus")
+    if not numbers:
+        raise RecordingError(f"{name} holds no number that tells the stimulus")
     last = numbers[-1]
     k = int(last[0])
-    partner = 2 * k + 1 if len(numbers) == 1 else k ^ 1
+    partner = 2 * k + 1 if len(numbers) == 1 else k ^ 1 if k < 4 else k
     return f"{name[: last.start()]}{partner:0{len(last[0])}d}{name[last.end() :]}"
 
 
@@ -197,7 +200,7 @@ def _read_vu(file: Any, name: str, code: str, protocol: str, toff: float | None)
         amperes = bias * 1e-12 if abs(bias) > 1e-6 else bias
         current += np.float32(amperes * 1e9 / unit_factor(raw.i_unit, "current"))
         details = with_note(details, f"bias current of {amperes * 1e12:g} pA added")
-    pulse = int(_VU_TEST_PULSE_END / step)
+    pulse = round(_VU_TEST_PULSE_END / step)
     if code in _VU_TEST_PULSE and pulse < length:
         voltage = voltage.copy()
         voltage[:pulse], current[:pulse] = voltage[pulse], current[pulse]

@@ -33,6 +33,15 @@ SAME = 2.0
 LONGEST_WINDOW = 100.0
 """Longest stretch beside an edge that measures its height [ms]."""
 
+TEST_PULSE = 200.0
+"""Longest test pulse [ms]."""
+
+TEST_PULSE_END = 500.0
+"""A test pulse has ended by then [ms]."""
+
+MOST = 4.5
+"""Most that one sweep adds to the evidence for an edge, so that a single odd sweep is not taken for all."""
+
 TINY = 1e-6
 """A current that nobody injects [nA]."""
 
@@ -58,6 +67,11 @@ class Edges:
 def certainty(strength: float) -> float:
     """Confidence, 0 to 1, of something seen at `strength` times its standard error."""
     return float(strength**2 / (strength**2 + 36.0))
+
+
+def evidence(strength: np.ndarray) -> np.ndarray:
+    """Mean over sweeps of log(1 + z^2), (sweeps, ...) to (...); no single sweep counts for more than `MOST`."""
+    return np.minimum(np.log1p(strength**2), MOST).mean(axis=0)
 
 
 def usual(sweeps: int) -> float:
@@ -108,20 +122,26 @@ def propose(traces: Traces, most: int) -> list[int]:
     for window in WINDOWS:
         if window > max(longest, WINDOWS[0]):
             break
-        evidence = np.log1p(contrasts(traces, window) ** 2).mean(axis=0)
+        z = contrasts(traces, window)
+        clear, score = evidence(z), np.log1p(z**2).mean(axis=0)
+        score[clear < usual(len(traces.sizes))] = 0
         reach = traces.points(max(window, 1.0))
         for _ in range(PER_WINDOW):
-            point = int(np.argmax(evidence))
-            if evidence[point] < usual(len(traces.sizes)):
+            point = int(np.argmax(score))
+            if score[point] == 0:
                 break
             if all(abs(point - other) * traces.step > 1.5 for _, other in found):
-                found.append((float(evidence[point]), point))
-            evidence[max(0, point - reach) : point + reach + 1] = 0
+                found.append((float(score[point]), point))
+            score[max(0, point - reach) : point + reach + 1] = 0
     return sorted(point for _, point in sorted(found, reverse=True)[:most])
 
 
-def explained(traces: Traces, edges: np.ndarray, pattern: Sequence[int]) -> np.ndarray:
-    """How well constant levels between edges describe each sweep.
+def explained(
+    traces: Traces, edges: np.ndarray, pattern: Sequence[int], drift: bool = True
+) -> np.ndarray:
+    """How well constant levels between edges, on a steady drift, describe each sweep.
+
+    Least squares with an offset per level and, with `drift`, one slope per sweep.
 
     Parameters
     ----------
@@ -130,23 +150,38 @@ def explained(traces: Traces, edges: np.ndarray, pattern: Sequence[int]) -> np.n
 
     Returns
     -------
-    (sweeps, candidates) logarithm of (variance without edges / variance left with them)
+    (sweeps, candidates) logarithm of (variance left without levels / variance left with them)
     """
-    sums, sizes = traces.sums, traces.sizes[:, None, None]
+    count = traces.values.shape[1]
     bounds = np.concatenate(
-        (np.zeros((len(edges), 1), int), edges, np.full((len(edges), 1), traces.values.shape[1])), axis=1
+        (np.zeros((len(edges), 1), int), edges, np.full((len(edges), 1), count)), axis=1
     )
-    clipped = np.minimum(bounds[None], sizes)
-    part = np.diff(np.take_along_axis(sums[:, None, :], clipped, axis=2), axis=2)
-    length = np.diff(clipped, axis=2)
-    total = traces.squares - sums[:, -1] ** 2 / np.maximum(traces.sizes, 1)
-    left = np.repeat(traces.squares[:, None], len(edges), axis=1)
+    everything = _left(traces, np.array([[0, count]]), (0,), drift)
+    floor = 1e-6 * everything + TINY**2
+    return np.log((everything + floor) / (_left(traces, bounds, pattern, drift) + floor))
+
+
+def _left(traces: Traces, bounds: np.ndarray, pattern: Sequence[int], drift: bool) -> np.ndarray:
+    """Sum of squares that levels, and perhaps a drift, leave, (sweeps, candidates)."""
+    ends = np.minimum(bounds[None], traces.sizes[:, None, None])
+    rows = np.arange(len(traces.sizes))[:, None, None]
+    value = np.diff(traces.sums[rows, ends], axis=2)
+    number = np.diff(ends, axis=2)
+    place = np.diff(ends * (ends - 1) / 2, axis=2)
+    size = traces.sizes[:, None].astype(float)
+    left = np.repeat(traces.squares[:, None], len(bounds), axis=1)
+    slope = np.repeat(traces.moments[:, None], len(bounds), axis=1)
+    spread = np.repeat((size - 1) * size * (2 * size - 1) / 6, len(bounds), axis=1)
     for level in set(pattern):
-        member = [k for k, number in enumerate(pattern) if number == level]
-        weight = length[:, :, member].sum(axis=2)
-        left -= part[:, :, member].sum(axis=2) ** 2 / np.maximum(weight, 1)
-    floor = 1e-6 * total[:, None] + TINY**2
-    return np.log((total[:, None] + floor) / (np.maximum(left, 0) + floor))
+        member = [k for k, other in enumerate(pattern) if other == level]
+        weight = np.maximum(number[:, :, member].sum(axis=2), 1)
+        total, places = value[:, :, member].sum(axis=2), place[:, :, member].sum(axis=2)
+        left -= total**2 / weight
+        slope -= places * total / weight
+        spread -= places**2 / weight
+    if drift:
+        left -= slope**2 / np.maximum(spread, 1.0)
+    return np.maximum(left, 0.0)
 
 
 def best_edges(traces: Traces, points: Sequence[int], pattern: Sequence[int]) -> np.ndarray | None:
@@ -156,22 +191,20 @@ def best_edges(traces: Traces, points: Sequence[int], pattern: Sequence[int]) ->
     -------
     (edges,) grid points, or None when there are not enough of them
     """
-    wanted = len(pattern) - 1
-    choices = np.array(list(combinations(sorted(points), wanted)), dtype=int)
+    choices = np.array(list(combinations(sorted(points), len(pattern) - 1)), dtype=int)
     if not len(choices):
         return None
     edges = choices[int(np.argmax(explained(traces, choices, pattern).sum(axis=0)))].copy()
-    count = traces.values.shape[1]
     for reach in (traces.points(30.0), traces.points(3.0)):
-        for k in range(wanted):
-            low = (edges[k - 1] if k else 0) + 1
-            high = (edges[k + 1] if k + 1 < wanted else count) - 1
-            places = np.arange(max(low, edges[k] - reach), min(high, edges[k] + reach) + 1)
-            if edges[k] >= count or not len(places):
-                continue
-            moved = np.repeat(edges[None], len(places), axis=0)
-            moved[:, k] = places
-            edges[k] = places[int(np.argmax(explained(traces, moved, pattern).sum(axis=0)))]
+        bounds = [0, *edges.tolist(), traces.values.shape[1]]
+        for k, edge in enumerate(edges):
+            first = max(bounds[k], int(edge) - 2 * reach)
+            last = min(bounds[k + 2], int(edge) + 2 * reach)
+            near = traces.part(first, last)
+            places = np.arange(max(first + 1, edge - reach), min(last - 1, edge + reach) + 1)
+            if len(places):
+                score = explained(near, places[:, None] - first, (0, 1), drift=False).sum(axis=0)
+                edges[k] = places[int(np.argmax(score))]
     return edges
 
 
@@ -257,7 +290,7 @@ def _paired(traces: Traces, edges: np.ndarray) -> bool:
     """Whether every edge is seen in the sweeps together, and the sweeps come back to where they started."""
     inner = edges[edges < traces.values.shape[1]]
     height, strength = heights(traces, inner)
-    seen = bool((np.log1p(strength**2).mean(axis=0) > usual(len(traces.sizes))).all())
+    seen = bool((evidence(strength) > usual(len(traces.sizes))).all())
     if not seen or len(inner) < len(edges):
         return seen
     worth = strength.min(axis=1) > 0
@@ -273,38 +306,66 @@ def _common_edges(traces: Traces, pattern: Sequence[int]) -> tuple[np.ndarray | 
     whole = whole if whole is not None and _paired(traces, whole) else None
     if wanted > 2:
         return whole, ""
-    if len(traces.sizes) >= 3:
-        varying = traces.varying()
-        edges = best_edges(varying, propose(varying, PROPOSED[wanted]), pattern)
-        if edges is not None and _paired(varying, edges):
-            change = np.std(heights(varying, edges)[0][:, 0])
-            size = 0.0 if whole is None else np.median(np.abs(heights(traces, whole)[0][:, 0]))
-            if change > 0.05 * size:
-                return edges, ""
-    if whole is not None:
-        others = [point for point in points if point < whole[0] or point > whole[1]]
-        near = traces.points(SAME)
-        others = [point for point in others if min(abs(point - whole)) > near]
-        second = best_edges(traces, others, pattern)
-        if (
-            second is not None
-            and _paired(traces, second)
-            and (second[1] <= whole[0] or second[0] >= whole[1])
-        ):
-            charge = [
-                float(np.median(np.abs(heights(traces, e)[0][:, 0]))) * (e[1] - e[0]) for e in (whole, second)
-            ]
-            if charge[1] > 0.3 * charge[0]:
-                low, high = second * traces.step
-                return whole, f"another pulse at {low:.5g} to {high:.5g} ms may be the stimulus"
+    varying = _varying_pulse(traces, whole)
+    if varying is not None:
+        return varying, ""
+    if whole is None:
+        return None, ""
+    near = traces.points(SAME)
+    others = [p for p in points if not whole[0] - near <= p <= whole[1] + near]
+    second = best_edges(traces, others, pattern)
+    if second is None or not _apart(whole, second) or not _paired(traces, second):
         return whole, ""
-    return _one_edge(traces, points)
+    return _main_pulse(traces, whole, second)
 
 
-def _one_edge(traces: Traces, points: Sequence[int]) -> tuple[np.ndarray | None, str]:
+def _apart(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two pulses do not overlap."""
+    return bool(first[1] <= second[0] or second[1] <= first[0])
+
+
+def _varying_pulse(traces: Traces, whole: np.ndarray | None) -> np.ndarray | None:
+    """Return the pulse whose height differs between sweeps, where it is not the one that is seen anyway.
+
+    A test pulse is the same in every sweep and may be the larger one.
+    """
+    if len(traces.sizes) < 3:
+        return None
+    varying = traces.varying()
+    edges = best_edges(varying, propose(varying, PROPOSED[2]), (0, 1, 0))
+    if edges is None or not _paired(varying, edges):
+        return None
+    if whole is None:
+        return edges
+    if not _apart(edges, whole):
+        gain = explained(traces, np.stack((edges, whole)), (0, 1, 0)).sum(axis=0)
+        return edges if gain[0] >= gain[1] else None
+    change = np.std(heights(varying, edges)[0][:, 0])
+    size = np.median(np.abs(heights(traces, whole)[0][:, 0]))
+    return edges if change > 0.05 * size else None
+
+
+def _main_pulse(traces: Traces, whole: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, str]:
+    """Tell the stimulus from a test pulse when neither differs between sweeps.
+
+    A short hyperpolarising pulse at the start is a test pulse; otherwise the pulse of more charge is the stimulus.
+    """
+    pulses = sorted((whole, second), key=lambda edges: int(edges[0]))
+    height = [float(np.median(heights(traces, edges)[0][:, 0])) for edges in pulses]
+    length = [float(edges[1] - edges[0]) * traces.step for edges in pulses]
+    charge = [abs(h) * t for h, t in zip(height, length, strict=True)]
+    test = height[0] < 0 and length[0] <= TEST_PULSE and pulses[0][1] * traces.step <= TEST_PULSE_END
+    main = 1 if test or charge[1] > charge[0] else 0
+    low, high = pulses[1 - main] * traces.step
+    if charge[1 - main] <= 0.3 * charge[main]:
+        return pulses[main], ""
+    return pulses[main], f"the pulse at {low:.5g} to {high:.5g} ms is taken for a test pulse"
+
+
+def _one_edge(traces: Traces) -> tuple[np.ndarray | None, str]:
     """Return a step that has no second edge: it lasts to the end, or the sweep starts in it."""
     count = traces.values.shape[1]
-    edge = best_edges(traces, points, (0, 1))
+    edge = best_edges(traces, propose(traces, PROPOSED[2]), (0, 1))
     if edge is None or not _paired(traces, np.append(edge, count)):
         return None, ""
     before = np.median(traces.values[:, : edge[0]], axis=1)
@@ -374,6 +435,9 @@ def find_edges(sweeps: Sequence[Sweep], pattern: Sequence[int]) -> list[Edges]:
     if common is None and own:
         common, strength = _most_shared(own, strength, traces.points(SAME))
         own = {row: found for row, found in own.items() if strength[row] == 0}
+    if common is None and len(pattern) == 3:
+        common, remark = _one_edge(traces)
+        strength = strength if common is None else _seen(traces, common)
     if common is None:
         return [Edges(None, reason="no stimulus found in any sweep of the protocol") for _ in sweeps]
     seen = strength >= SURE

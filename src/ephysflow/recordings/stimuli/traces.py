@@ -52,6 +52,13 @@ class Traces:
         inside = np.arange(self.values.shape[1]) < self.sizes[:, None]
         return np.sum(np.square(centred, where=inside, out=np.zeros_like(centred)), axis=1)
 
+    @cached_property
+    def moments(self) -> np.ndarray:
+        """Sum of (point number times value) of each sweep, about the mean that `sums` is about, (sweeps,)."""
+        point = np.arange(self.values.shape[1])
+        centred = self.values - self.values.mean(axis=1, keepdims=True)
+        return np.where(point < self.sizes[:, None], centred, 0.0) @ point.astype(float)
+
     def points(self, time: float) -> int:
         """Grid points in a time [ms], at least one."""
         return max(1, round(time / self.step))
@@ -60,6 +67,10 @@ class Traces:
         """Return the traces of one sweep, its own length long."""
         size = int(self.sizes[sweep])
         return Traces(self.values[sweep : sweep + 1, :size], self.sizes[sweep : sweep + 1], self.step)
+
+    def part(self, first: int, last: int) -> "Traces":
+        """Return the traces from one grid point to before another."""
+        return Traces(self.values[:, first:last], np.clip(self.sizes - first, 0, last - first), self.step)
 
     def varying(self) -> "Traces":
         """Return what differs between sweeps: each less the median of all at the same time.

@@ -9,7 +9,7 @@ min_version("9.12")
 # lines must not run the example's other stages.
 if not config:
 
-    configfile: workflow.source_path("config/config.yaml")
+    configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"

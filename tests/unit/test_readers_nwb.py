@@ -1,5 +1,6 @@
 """NWB files: the five laboratory layouts, the standard's own way, and damaged files."""
 
+import contextlib
 import csv
 import datetime
 import json
@@ -472,10 +473,8 @@ class TestDamage:
             for place in rng.integers(8, len(content), 30):
                 damaged[place] = rng.integers(256)
             path.write_bytes(damaged)
-            try:
+            with contextlib.suppress(RecordingError):
                 read(path, "IDRest")
-            except RecordingError as error:
-                assert str(error)
 
     def test_hdf5_without_recordings(self, tmp_path):
         h5py.File(tmp_path / "a.nwb", "w").close()

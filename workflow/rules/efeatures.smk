@@ -73,7 +73,7 @@ rule extract_efeatures:
         mem_mb=1000,
         runtime=60,
     shell:
-        "ephysflow extract-efeatures --plan {plan_file:q} --item {wildcards.target_set:q} {wildcards.protocol:q}"
+        "ephysflow extract-efeatures --plan {plan_file:q} --item '{wildcards.target_set}' {wildcards.protocol:q}"
         " {wildcards.bucket:q} > {log:q} 2>&1"
 
 
@@ -101,7 +101,7 @@ rule group_efeatures:
         mem_mb=2000,
         runtime=30,
     shell:
-        "ephysflow group-efeatures --plan {plan_file:q} --item {wildcards.target_set:q} > {log:q} 2>&1"
+        "ephysflow group-efeatures --plan {plan_file:q} --item '{wildcards.target_set}' > {log:q} 2>&1"
 
 
 rule group_efeatures_of_cell:
@@ -128,4 +128,4 @@ rule group_efeatures_of_cell:
         mem_mb=1000,
         runtime=10,
     shell:
-        "ephysflow group-efeatures-of-cell --plan {plan_file:q} --item {wildcards.target_set:q} {wildcards.cell:q} > {log:q} 2>&1"
+        "ephysflow group-efeatures-of-cell --plan {plan_file:q} --item '{wildcards.target_set}' {wildcards.cell:q} > {log:q} 2>&1"

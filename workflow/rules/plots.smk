@@ -48,7 +48,7 @@ rule plot_efeatures:
         mem_mb=1000,
         runtime=10,
     shell:
-        "ephysflow plot-efeatures --plan {plan_file:q} --item {wildcards.target_set:q} > {log:q} 2>&1"
+        "ephysflow plot-efeatures --plan {plan_file:q} --item '{wildcards.target_set}' > {log:q} 2>&1"
 
 
 rule plot_overview:

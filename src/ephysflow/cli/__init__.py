@@ -27,6 +27,9 @@ JOBS = {
 }
 """Subcommands that the rules call: module, function of one `ephysflow.job.Job`, help text."""
 
+NEED_PANDAS = "group-efeatures"
+"""Jobs whose name begins so work with DataFrames; the others must not pay for importing pandas."""
+
 HELPERS = {
     "inspect": ("ephysflow.cli.inspect", "what is in a recording file and what could be read"),
     "init": ("ephysflow.cli.init", "write a commented configuration and sample sheet for one's own data"),
@@ -80,5 +83,26 @@ def _run_job(parsed: argparse.Namespace) -> None:
     from ephysflow.plan import read_job
 
     module, function, _ = JOBS[parsed.command]
+    if not parsed.command.startswith(NEED_PANDAS):
+        _spare_pandas()
     job = read_job(Path(parsed.plan), parsed.command.replace("-", "_"), parsed.item)
     getattr(importlib.import_module(module), function)(job)
+
+
+def _spare_pandas() -> None:
+    """Keep pyarrow from importing pandas, which it tries at the first conversion of a list and which costs a second.
+
+    pyarrow looks for pandas once; here it finds none. Only for the process of a job, which ends with it.
+    """
+    import pyarrow as pa
+
+    class NoPandas:
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> None:
+            if name == "pandas":
+                raise ModuleNotFoundError("not wanted in this job")
+
+    if "pandas" not in sys.modules:
+        sys.meta_path.insert(0, NoPandas)  # type: ignore[arg-type]
+        pa.array([0])
+        sys.meta_path.remove(NoPandas)  # type: ignore[arg-type]

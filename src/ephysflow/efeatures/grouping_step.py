@@ -74,7 +74,7 @@ def group_efeatures(job: Job) -> None:
     grouped = _group(item, sweeps, features.to_pandas(), rheobase, stimuli)
     files = {
         "features.json": features_json(grouped),
-        "protocols.json": protocols_json(grouped, stimuli),
+        "protocols.json": protocols_json(grouped),
         "currents.json": currents_json(sweeps, rheobase, item["default_std_value"]),
     }
     if alone:
@@ -99,7 +99,7 @@ def _group(
     targets = [Target(**target) for target in item["targets"]]
     if item["auto_targets"]:
         auto = [AutoTarget(**given) for given in item["auto_targets"]]
-        targets += choose(auto, amplitudes_by_protocol(sweeps, rheobase, stimuli=stimuli))
+        targets += choose(auto, amplitudes_by_protocol(sweeps, rheobase))
     options = (
         *("efel_settings", "absolute_amplitude", "protocol_mode", "pooling"),
         *("global_rheobase", "threshold_nvalue_save", "default_std_value"),

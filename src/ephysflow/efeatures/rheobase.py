@@ -86,8 +86,7 @@ def majority(
     `absolute`.
     """
     lowest = amplitudes[0]
-    bins = np.floor((amplitudes - lowest) / min_step)
-    bins += lowest + (bins + 1) * min_step <= amplitudes  # the division may round an edge down
+    bins = np.floor((amplitudes - lowest) / min_step + 1e-9)  # 0.3 is on the edge of 0.1 + 2 * 0.1
     for index in np.unique(bins):
         members = np.flatnonzero(bins == index)
         if np.mean(counts[members] > 0) >= majority:

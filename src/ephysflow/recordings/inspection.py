@@ -75,10 +75,10 @@ def _describe(found: FoundSweep, raw: RawSweep) -> dict[str, Any]:
     except (RecordingError, ZeroDivisionError):
         described |= {"rate_hz": None, "duration_ms": None}
     if len(raw.current):
-        described["holding"] = float(np.median(raw.current[:_BASE_SAMPLES]))
-        described["current_range"] = [float(raw.current.min()), float(raw.current.max())]
-        described["voltage_range"] = [float(raw.voltage.min()), float(raw.voltage.max())]
-        described["stimulus"] = bool(np.ptp(raw.current) > 0)
+        described["holding"] = float(np.nanmedian(raw.current[:_BASE_SAMPLES]))
+        described["current_range"] = [float(np.nanmin(raw.current)), float(np.nanmax(raw.current))]
+        described["voltage_range"] = [float(np.nanmin(raw.voltage)), float(np.nanmax(raw.voltage))]
+        described["stimulus"] = bool(np.nanmax(raw.current) > np.nanmin(raw.current))
     stated = {**raw.timing, **raw.amplitudes, **({} if raw.ljp is None else {"ljp": raw.ljp})}
     return described | {"stated": stated, "details": dict(raw.details)}
 

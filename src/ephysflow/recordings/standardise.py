@@ -1,6 +1,7 @@
 """From a file's sweep to mV, nA and ms."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ def standardise(raw: RawSweep, entry: Mapping[str, Any]) -> Sweep:
         if a unit or dt is missing or wrong, the sweep is empty, uneven, or has NaN before its end, or its
         values are impossible in these units.
     """
+    raw = replace(raw, voltage=_floats(raw.voltage, "voltage"), current=_floats(raw.current, "current"))
     raw = without_nan_tail(raw)
     v_unit, i_unit, t_unit = (entry.get(key) or getattr(raw, key) for key in ("v_unit", "i_unit", "t_unit"))
     dt = number(entry, "dt")
@@ -42,8 +44,8 @@ def standardise(raw: RawSweep, entry: Mapping[str, Any]) -> Sweep:
     if not (np.isfinite(dt) and dt > 0):
         raise RecordingError(f"dt must be positive; found {dt:g} ms")
     i_factor = unit_factor(i_unit, "current")
-    voltage = _floats(raw.voltage, "voltage") * unit_factor(v_unit, "voltage")
-    current = _floats(raw.current, "current") * i_factor
+    voltage = raw.voltage * unit_factor(v_unit, "voltage")
+    current = raw.current * i_factor
     _check(voltage, current, dt, str(v_unit), str(i_unit))
 
     if resistance := number(entry, "series_resistance"):
@@ -98,7 +100,8 @@ def _floats(values: np.ndarray, name: str) -> np.ndarray:
     array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "fiu":
         raise RecordingError(f"{name} is no row of numbers: {array.dtype} of shape {array.shape}")
-    return array.astype(np.float32 if array.dtype.kind == "f" and array.dtype.itemsize == 4 else np.float64)
+    kind = np.float32 if array.dtype.kind == "f" and array.dtype.itemsize == 4 else np.float64
+    return array.astype(kind, copy=False)
 
 
 def _check(voltage: np.ndarray, current: np.ndarray, dt: float, v_unit: str, i_unit: str) -> None:

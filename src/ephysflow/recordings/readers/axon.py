@@ -50,10 +50,12 @@ def _load(path: Path) -> Any:
         import pyabf
 
         sys.path[:] = search_path  # importing pyabf puts a folder of its own in front
-        abf = pyabf.ABF(path)
+        abf = pyabf.ABF(path, loadData=False)
         if abf.abfVersion["major"] == 1:
             # pyabf 2.3.8 takes the levels of the first epochs for the holding levels of version 1
             abf.holdingCommand = list(struct.unpack_from("<4f", first_bytes(path, 1410), 1394))
+        _check_counts(abf)
+        abf.setSweep(0)
     return abf
 
 
@@ -72,6 +74,17 @@ def _check_sections(path: Path) -> None:
         parts = [(block * 512, item * count) for block, item, count in sections if count]
     if any(start < 0 or length < 0 or start + length > size for start, length in parts):
         raise short
+
+
+def _check_counts(abf: Any) -> None:
+    """Refuse numbers of sweeps and lengths of epochs that pyabf would make room for and no data can have."""
+    if not (0 < abf.sweepCount <= abf.dataPointCount and abf.sweepPointCount > 0):
+        raise ValueError(f"{abf.sweepCount} sweeps of {abf.dataPointCount} samples in all")
+    epochs = abf._headerV1 if abf.abfVersion["major"] == 1 else abf._epochPerDacSection
+    for first, increment in zip(epochs.lEpochInitDuration, epochs.lEpochDurationInc, strict=True):
+        last = first + increment * (abf.sweepCount - 1)
+        if not (0 <= first <= abf.sweepPointCount and 0 <= last <= abf.sweepPointCount):
+            raise ValueError(f"an epoch of {first} to {last} samples in sweeps of {abf.sweepPointCount}")
 
 
 @contextmanager

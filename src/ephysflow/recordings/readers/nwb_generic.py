@@ -59,10 +59,15 @@ def list_sweeps(file: Any, entry: Mapping[str, Any]) -> list[FoundSweep]:
             tabled.add(response.series)
             found.append(_found(response, stimulus, types.get(row), repetitions.get(row)))
     responses = children(file.get("acquisition"))
-    stimuli = children(file.get("stimulus/presentation"))
+    presented = children(file.get("stimulus/presentation"))
+    stimuli = {name: series for name, series in presented.items() if kind_of(series) == _STIMULUS}
+    numbered: dict[int, list[Any]] = {}
+    for series in stimuli.values():
+        if (number := series.attrs.get("sweep_number")) is not None:
+            numbered.setdefault(int(number), []).append(series)
     for name, series in responses.items():
         if kind_of(series) in _RESPONSES and series not in tabled:
-            partner = _partner(name, series, stimuli)
+            partner = _partner(name, series, stimuli, numbered)
             found.append(_found(_Part(series), None if partner is None else _Part(partner), None, None))
     return found
 
@@ -164,19 +169,20 @@ def _members(file: Any, table: str, column: str) -> list[list[int]]:
     return [part.tolist() for part in np.split(values[()], ends[()])[: len(ends)]]
 
 
-def _partner(name: str, series: Any, stimuli: Mapping[str, Any]) -> Any:
+def _partner(
+    name: str, series: Any, stimuli: Mapping[str, Any], numbered: Mapping[int, list[Any]]
+) -> Any | None:
     """Return the stimulus of a response: by sweep number and electrode, else by name; None where none is sure."""
-    typed = {key: stimulus for key, stimulus in stimuli.items() if kind_of(stimulus) == _STIMULUS}
     number = series.attrs.get("sweep_number")
     if number is not None:
-        same = [s for s in typed.values() if s.attrs.get("sweep_number") == number and _share(s, series)]
+        same = [stimulus for stimulus in numbered.get(int(number), ()) if _share(stimulus, series)]
         if len(same) == 1:
             return same[0]
     for candidate in (name, name.replace("Series", "StimulusSeries")):
-        if candidate in typed:
-            return typed[candidate]
+        if candidate in stimuli:
+            return stimuli[candidate]
     ending = re.search(r"\d+$", name)
-    alike = [s for key, s in typed.items() if ending and re.search(rf"(?<!\d){ending[0]}$", key)]
+    alike = [s for key, s in stimuli.items() if ending and re.search(rf"(?<!\d){ending[0]}$", key)]
     return alike[0] if len(alike) == 1 else None
 
 

@@ -215,9 +215,9 @@ def _read_pair(file: Any, response_name: str, stimulus_name: str, **more: Any) -
 
 def _series_of(file: Any, response_name: str, stimulus_name: str) -> tuple[Any, Any]:
     """Return the groups of a response and its stimulus; voltage clamp and missing partners are refused."""
-    nested = children(file.get("acquisition/timeseries"))
-    response = (nested or children(file.get("acquisition"))).get(response_name)
-    stimulus = children(file.get("stimulus/presentation")).get(stimulus_name)
+    response = file.get(f"acquisition/timeseries/{response_name}")
+    response = file.get(f"acquisition/{response_name}") if response is None else response
+    stimulus = file.get(f"stimulus/presentation/{stimulus_name}")
     if response is not None and kind_of(response).startswith("VoltageClamp"):
         raise RecordingError("voltage clamp")
     if response is None or stimulus is None:

@@ -24,6 +24,9 @@ PER_WINDOW = 8
 PROPOSED = {2: 24, 3: 20, 4: 16}
 """Most proposals kept, by the number of edges wanted."""
 
+TRIED = 8
+"""So many of the best choices of edges are looked at more closely."""
+
 SURE = 5.0
 """An edge of a sweep is seen when the change of level is so many times its standard error."""
 
@@ -32,6 +35,9 @@ SAME = 2.0
 
 LONGEST_WINDOW = 100.0
 """Longest stretch beside an edge that measures its height [ms]."""
+
+BORDER = 2.0
+"""No edge is looked for closer than this to either end of a sweep [ms]."""
 
 TEST_PULSE = 200.0
 """Longest test pulse [ms]."""
@@ -136,9 +142,7 @@ def propose(traces: Traces, most: int) -> list[int]:
     return sorted(point for _, point in sorted(found, reverse=True)[:most])
 
 
-def explained(
-    traces: Traces, edges: np.ndarray, pattern: Sequence[int], drift: bool = True
-) -> np.ndarray:
+def explained(traces: Traces, edges: np.ndarray, pattern: Sequence[int], drift: bool = True) -> np.ndarray:
     """How well constant levels between edges, on a steady drift, describe each sweep.
 
     Least squares with an offset per level and, with `drift`, one slope per sweep.
@@ -153,9 +157,7 @@ def explained(
     (sweeps, candidates) logarithm of (variance left without levels / variance left with them)
     """
     count = traces.values.shape[1]
-    bounds = np.concatenate(
-        (np.zeros((len(edges), 1), int), edges, np.full((len(edges), 1), count)), axis=1
-    )
+    bounds = np.concatenate((np.zeros((len(edges), 1), int), edges, np.full((len(edges), 1), count)), axis=1)
     everything = _left(traces, np.array([[0, count]]), (0,), drift)
     floor = 1e-6 * everything + TINY**2
     return np.log((everything + floor) / (_left(traces, bounds, pattern, drift) + floor))
@@ -185,23 +187,36 @@ def _left(traces: Traces, bounds: np.ndarray, pattern: Sequence[int], drift: boo
 
 
 def best_edges(traces: Traces, points: Sequence[int], pattern: Sequence[int]) -> np.ndarray | None:
-    """Choose the edges among `points` that describe all sweeps best, then move each to its best place.
+    """Choose the edges among `points` that describe all sweeps best as levels and that all sweeps show.
 
     Returns
     -------
-    (edges,) grid points, or None when there are not enough of them
+    (edges,) grid points, or None when there are none
     """
     choices = np.array(list(combinations(sorted(points), len(pattern) - 1)), dtype=int)
     if not len(choices):
         return None
-    edges = choices[int(np.argmax(explained(traces, choices, pattern).sum(axis=0)))].copy()
+    gain = explained(traces, choices, pattern).sum(axis=0)
+    for choice in np.argsort(-gain, kind="stable")[:TRIED]:
+        edges = _moved(traces, choices[choice])
+        if _shown(traces, edges, closed=pattern[0] == pattern[-1]):
+            return edges
+    return None
+
+
+def _moved(traces: Traces, edges: np.ndarray) -> np.ndarray:
+    """Move each edge to the point near it that divides its surroundings best into two levels."""
+    edges = edges.copy()
+    count = traces.values.shape[1]
+    border = traces.points(min(BORDER, 0.025 * count * traces.step))
     for reach in (traces.points(30.0), traces.points(3.0)):
-        bounds = [0, *edges.tolist(), traces.values.shape[1]]
+        bounds = [0, *edges.tolist(), count]
         for k, edge in enumerate(edges):
             first = max(bounds[k], int(edge) - 2 * reach)
             last = min(bounds[k + 2], int(edge) + 2 * reach)
             near = traces.part(first, last)
             places = np.arange(max(first + 1, edge - reach), min(last - 1, edge + reach) + 1)
+            places = places[(places >= border) & (places <= count - border)]
             if len(places):
                 score = explained(near, places[:, None] - first, (0, 1), drift=False).sum(axis=0)
                 edges[k] = places[int(np.argmax(score))]
@@ -219,6 +234,7 @@ def heights(traces: Traces, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     height : (sweeps, edges) [nA]
     strength : (sweeps, edges), 0 where a sweep ends before the edge
     """
+    least = max(2, traces.points(0.5))
     height = np.zeros((len(traces.sizes), len(edges)))
     strength = np.zeros_like(height)
     for row, size in enumerate(traces.sizes):
@@ -239,7 +255,7 @@ def heights(traces: Traces, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             ):
                 guard = traces.points(1.0) if (high - low) * traces.step > 4 else 1
                 width = min(high - low - guard, traces.points(LONGEST_WINDOW))
-                if width < 2:
+                if width < least:
                     break
                 start = high - guard - width if before else low + guard
                 if width not in errors:
@@ -286,16 +302,18 @@ def fine_time(current: np.ndarray, dt: float, time: float, reach: float) -> floa
     return (low + k) * dt if jump > 4 * noise + TINY else None
 
 
-def _paired(traces: Traces, edges: np.ndarray) -> bool:
-    """Whether every edge is seen in the sweeps together, and the sweeps come back to where they started."""
-    inner = edges[edges < traces.values.shape[1]]
-    height, strength = heights(traces, inner)
-    seen = bool((evidence(strength) > usual(len(traces.sizes))).all())
-    if not seen or len(inner) < len(edges):
-        return seen
-    worth = strength.min(axis=1) > 0
-    closed = np.abs(height[worth].sum(axis=1)) <= 0.5 * np.abs(height[worth]).max(axis=1)
-    return len(closed) > 0 and float(np.mean(closed)) > 0.5
+def _shown(traces: Traces, edges: np.ndarray, closed: bool) -> bool:
+    """Whether the sweeps together show every edge and, if `closed`, come back to where they started."""
+    if (np.diff(edges) <= 0).any():
+        return False
+    height, strength = heights(traces, edges)
+    if not (evidence(strength) > usual(len(traces.sizes))).all():
+        return False
+    if not closed:
+        return True
+    whole = strength.min(axis=1) > 0
+    back = np.abs(height[whole].sum(axis=1)) <= 0.5 * np.abs(height[whole]).max(axis=1)
+    return len(back) > 0 and float(np.mean(back)) > 0.5
 
 
 def _common_edges(traces: Traces, pattern: Sequence[int]) -> tuple[np.ndarray | None, str]:
@@ -303,7 +321,6 @@ def _common_edges(traces: Traces, pattern: Sequence[int]) -> tuple[np.ndarray | 
     wanted = len(pattern) - 1
     points = propose(traces, PROPOSED[wanted])
     whole = best_edges(traces, points, pattern)
-    whole = whole if whole is not None and _paired(traces, whole) else None
     if wanted > 2:
         return whole, ""
     varying = _varying_pulse(traces, whole)
@@ -312,11 +329,13 @@ def _common_edges(traces: Traces, pattern: Sequence[int]) -> tuple[np.ndarray | 
     if whole is None:
         return None, ""
     near = traces.points(SAME)
-    others = [p for p in points if not whole[0] - near <= p <= whole[1] + near]
-    second = best_edges(traces, others, pattern)
-    if second is None or not _apart(whole, second) or not _paired(traces, second):
-        return whole, ""
-    return _main_pulse(traces, whole, second)
+    pulses = [whole]
+    for first, last in ((0, int(whole[0]) - near), (int(whole[1]) + near, traces.values.shape[1])):
+        inside = [point - first for point in points if first < point < last]
+        other = best_edges(traces.part(first, last), inside, pattern) if len(inside) > 1 else None
+        if other is not None:
+            pulses.append(other + first)
+    return _main_pulse(traces, pulses)
 
 
 def _apart(first: np.ndarray, second: np.ndarray) -> bool:
@@ -333,7 +352,7 @@ def _varying_pulse(traces: Traces, whole: np.ndarray | None) -> np.ndarray | Non
         return None
     varying = traces.varying()
     edges = best_edges(varying, propose(varying, PROPOSED[2]), (0, 1, 0))
-    if edges is None or not _paired(varying, edges):
+    if edges is None:
         return None
     if whole is None:
         return edges
@@ -345,28 +364,31 @@ def _varying_pulse(traces: Traces, whole: np.ndarray | None) -> np.ndarray | Non
     return edges if change > 0.05 * size else None
 
 
-def _main_pulse(traces: Traces, whole: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, str]:
-    """Tell the stimulus from a test pulse when neither differs between sweeps.
+def _main_pulse(traces: Traces, pulses: Sequence[np.ndarray]) -> tuple[np.ndarray, str]:
+    """Tell the stimulus from test pulses when none of them differs between sweeps.
 
-    A short hyperpolarising pulse at the start is a test pulse; otherwise the pulse of more charge is the stimulus.
+    A short hyperpolarising pulse at the start, before another one, is a test pulse; of the rest, the pulse of the
+    largest charge is the stimulus.
     """
-    pulses = sorted((whole, second), key=lambda edges: int(edges[0]))
-    height = [float(np.median(heights(traces, edges)[0][:, 0])) for edges in pulses]
-    length = [float(edges[1] - edges[0]) * traces.step for edges in pulses]
+    ordered = sorted(pulses, key=lambda edges: int(edges[0]))
+    height = [float(np.median(heights(traces, edges)[0][:, 0])) for edges in ordered]
+    length = [float(edges[1] - edges[0]) * traces.step for edges in ordered]
     charge = [abs(h) * t for h, t in zip(height, length, strict=True)]
-    test = height[0] < 0 and length[0] <= TEST_PULSE and pulses[0][1] * traces.step <= TEST_PULSE_END
-    main = 1 if test or charge[1] > charge[0] else 0
-    low, high = pulses[1 - main] * traces.step
-    if charge[1 - main] <= 0.3 * charge[main]:
-        return pulses[main], ""
-    return pulses[main], f"the pulse at {low:.5g} to {high:.5g} ms is taken for a test pulse"
+    test = height[0] < 0 and length[0] <= TEST_PULSE and ordered[0][1] * traces.step <= TEST_PULSE_END
+    first = 1 if test and len(ordered) > 1 else 0
+    main = max(range(first, len(ordered)), key=lambda k: charge[k])
+    doubtful = [k for k in range(len(ordered)) if k != main and charge[k] > 0.3 * charge[main]]
+    if not doubtful:
+        return ordered[main], ""
+    low, high = ordered[doubtful[0]] * traces.step
+    return ordered[main], f"the pulse at {low:.5g} to {high:.5g} ms is taken for a test pulse"
 
 
 def _one_edge(traces: Traces) -> tuple[np.ndarray | None, str]:
     """Return a step that has no second edge: it lasts to the end, or the sweep starts in it."""
     count = traces.values.shape[1]
     edge = best_edges(traces, propose(traces, PROPOSED[2]), (0, 1))
-    if edge is None or not _paired(traces, np.append(edge, count)):
+    if edge is None:
         return None, ""
     before = np.median(traces.values[:, : edge[0]], axis=1)
     after = np.median(traces.values[:, edge[0] :], axis=1)

@@ -98,7 +98,7 @@ def finite_current(current: np.ndarray) -> np.ndarray:
 
 
 def smooth(current: np.ndarray, deviation: float) -> np.ndarray:
-    """Zero-phase Gaussian filter; the ends are continued with the mean of `deviation` samples.
+    """Zero-phase Gaussian filter; at the ends, where its window is cut, the nearest whole window's value is held.
 
     Parameters
     ----------
@@ -106,14 +106,11 @@ def smooth(current: np.ndarray, deviation: float) -> np.ndarray:
     deviation : standard deviation of the Gaussian, in samples
     """
     reach = int(np.ceil(3.5 * deviation))
-    if deviation < 0.2 or len(current) == 0:
+    if deviation < 0.2 or len(current) <= 4 * reach:
         return current
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
-    few = max(1, round(deviation))
-    padded = np.concatenate(
-        (np.full(reach, current[:few].mean()), current, np.full(reach, current[-few:].mean()))
-    )
-    return np.convolve(padded, kernel / kernel.sum(), mode="valid")
+    inner = np.convolve(current, kernel / kernel.sum(), mode="valid")
+    return np.concatenate((np.full(reach, inner[0]), inner, np.full(reach, inner[-1])))
 
 
 def on_grid(sweeps: Sequence[Sweep], finest: float = GRID) -> Traces:

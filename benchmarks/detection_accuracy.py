@@ -51,6 +51,7 @@ class Score:
     flagged: int
     wrong: int
     weak_right: int
+    worst: float
     seconds: float
 
 
@@ -85,12 +86,15 @@ def scores(data: Path) -> list[Score]:
             rows = describe(stimulus, sweeps)
             seconds = time.process_time() - begun
             right = flagged = wrong = weak_right = strong = 0
+            worst = 0.0
             for row, sweep in zip(rows, sweeps, strict=True):
                 known = truth[protocol]
                 first, last = round(known[0] / sweep.dt), round(known[-1] / sweep.dt)
                 outside = np.concatenate((sweep.current[:first], sweep.current[last:]))
                 step = abs(float(np.median(sweep.current[first:last])) - float(np.median(outside)))
-                good = not isinstance(row, Exception) and _error(stimulus.timing_keys, row, known) <= WITHIN
+                error = np.inf if isinstance(row, Exception) else _error(stimulus.timing_keys, row, known)
+                good = error <= WITHIN
+                worst = max(worst, error)
                 if step < WEAK:
                     weak_right += good
                     continue
@@ -100,7 +104,18 @@ def scores(data: Path) -> list[Score]:
                 flagged += doubtful and not good
                 wrong += not good and not doubtful
             result.append(
-                Score(folder.name, protocol, len(sweeps), strong, right, flagged, wrong, weak_right, seconds)
+                Score(
+                    folder.name,
+                    protocol,
+                    len(sweeps),
+                    strong,
+                    right,
+                    flagged,
+                    wrong,
+                    weak_right,
+                    worst,
+                    seconds,
+                )
             )
     return result
 
@@ -129,11 +144,11 @@ def main() -> int:
         f"{'cell':<18}{'protocol':<13}{'sweeps':>7}{'>=5 pA':>7}{'<2 ms':>7}{'flagged':>8}{'wrong':>6}",
         end="",
     )
-    print(f"{'weak':>6}{'<2 ms':>6}{'ms/sweep':>10}")
+    print(f"{'weak':>6}{'<2 ms':>6}{'worst ms':>10}{'CPU ms/sweep':>14}")
     for line in table:
         print(f"{line.cell:<18}{line.protocol:<13}{line.sweeps:>7}{line.strong:>7}{line.right:>7}", end="")
         print(f"{line.flagged:>8}{line.wrong:>6}{line.sweeps - line.strong:>6}{line.weak_right:>6}", end="")
-        print(f"{1000 * line.seconds / line.sweeps:>10.1f}")
+        print(f"{line.worst:>10.2f}{1000 * line.seconds / line.sweeps:>14.1f}")
     strong = sum(line.strong for line in table)
     right = sum(line.right for line in table)
     wrong = sum(line.wrong for line in table)

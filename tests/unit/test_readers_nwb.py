@@ -441,6 +441,21 @@ class TestStandard:
         assert not result.sweeps[0].current.any()
         assert "no stimulus" in result.unreadable[0].reason
 
+    def test_names(self, tabled, tmp_path):
+        """A description of some steps can be asked for as Step, a stated stimulus type without one cannot."""
+        path = tmp_path / "a.nwb"
+        path.write_bytes(tabled.read_bytes())
+        with h5py.File(path, "r+") as file:
+            del file["acquisition/resp0"].attrs["stimulus_description"]
+            file["acquisition/resp1"].attrs["stimulus_description"] = "CCSteps"
+            del file["general/intracellular_ephys/sequential_recordings"]
+        assert ids(read(path, "step")) == ["resp0[100:300]", "resp1[100:300]"]
+        assert read(path, "CCSTEPS").sweeps[0].protocol == "CCSteps"
+        path.write_bytes(tabled.read_bytes())
+        with h5py.File(path, "r+") as file:
+            del file["acquisition/resp0"].attrs["stimulus_description"]
+        assert not read(path, "Step").sweeps
+
     def test_row_without_stimulus_or_response(self, tabled, tmp_path):
         path = tmp_path / "a.nwb"
         path.write_bytes(tabled.read_bytes())

@@ -57,7 +57,9 @@ def test_interpolation_takes_the_line_at_one_spike():
     assert "silent" in rheobase("interpolation", {}, AMPS, [1, 2, 3, 4, 5, 6]).reason
     result = rheobase("interpolation", {}, [0.1, 0.2, 0.21], [0, 10, 20])
     assert result.value == pytest.approx(np.polyval(np.polyfit([0, 10, 20], [0.1, 0.2, 0.21], 1), 1))
-    assert rheobase("interpolation", {}, [0.1, 0.11, 0.4, 0.5], [0, 10, 11, 12]).value is None
+    assert (
+        rheobase("interpolation", {}, [0.1, 0.2, 0.3, 2.0, 3.0, 4.0], [0, 20, 21, 22, 23, 24]).value is None
+    )
 
 
 @pytest.mark.parametrize("strategy", ["absolute", "flush", "majority", "interpolation"])

@@ -169,8 +169,8 @@ def feature_values(
 def trace_of_row(row: Mapping[str, Any], settings: Mapping[str, Any]) -> EfelTrace:
     """Take a sweep row (of ``results/recordings``) as a trace for eFEL.
 
-    ``stimulus_current`` is the row's `amp`; the pulses of a row with `tspike` are its multiple stimuli; without
-    ``Threshold`` in `settings`, the row's `auto_threshold` is the spike threshold.
+    ``stimulus_current`` is the row's `amp`; the pulses of a row with `tspike` are its multiple stimuli;
+    without ``Threshold`` in `settings`, the row's `auto_threshold` is the spike threshold.
 
     Raises
     ------
@@ -225,7 +225,7 @@ def _efel_folder() -> Path:
 
 @functools.cache
 def _dependencies() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Read the steps of eFEL's own dependency file: name -> (entry as the file writes it, names of its needs)."""
+    """Read eFEL's own dependency file: name of a step -> (entry in the file, names of what it needs)."""
     steps = {}
     for line in (_efel_folder() / "DependencyV5.txt").read_text().splitlines():
         entry, *needs = (part.strip() for part in line.split("#"))
@@ -244,7 +244,7 @@ def _python_features() -> frozenset[str]:
 
 
 def _requests(python_feature: str) -> list[str]:
-    """Compiled steps that a Python feature may ask for, with repetition, read from its code and its callees'."""
+    """Compiled steps that a Python feature may ask for, with repetition: read from its byte code."""
     import efel.pyfeatures
 
     requests: list[str] = []
@@ -383,7 +383,7 @@ def _efel(settings: Mapping[str, Setting]) -> Iterator[None]:
 def _in_one_call(
     traces: Sequence[EfelTrace], plan: _Plan, settings: Mapping[str, Setting]
 ) -> list[FeatureValues]:
-    """Ask for all that can be computed together; a sweep in which something fails is left to `_one_by_one`."""
+    """Ask for what can be computed together; a sweep in which that fails is left to `_one_by_one`."""
     import efel
 
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as own:
@@ -437,7 +437,7 @@ def _handed_over(
     if current is not None and (len(current) != n or not np.isfinite(current).all()):
         raise RecordingError(f"current has {len(current)} samples, not all finite; needed: {n}, all finite")
     data: dict[str, list[float]] = {
-        # by way of seconds, as BluePyEfe does: a sample on the edge of a criterion then falls on the same side
+        # by way of seconds, as BluePyEfe: a sample on the edge of a criterion then falls on the same side
         "T": (np.arange(n) * (trace.dt / 1000.0) * 1000.0).tolist(),
         "V": np.asarray(trace.voltage, float).tolist(),
     }

@@ -38,26 +38,28 @@ def extract_features(
 ) -> list[dict[str, Any]]:
     """Compute the features that targets want of the sweeps that belong to them.
 
-    A sweep belongs to a target when ``|target.amplitude - amplitude of the sweep| < target.tolerance``; the amplitude
-    of the sweep is its parameter `matched_by`: in nA when amplitudes are absolute, else in percent of the rheobase,
-    but `delta` always in ms.
+    A sweep belongs to a target when ``|target.amplitude - amplitude of the sweep| < target.tolerance``; the
+    amplitude of the sweep is its parameter `matched_by`: in nA when amplitudes are absolute, else in percent
+    of the rheobase, but `delta` always in ms.
 
     Parameters
     ----------
     rows : sweep rows of one protocol of one cell
     rheobase : of this cell [nA]; without one, no sweep belongs to a target with a relative amplitude
     targets : those of this protocol
-    efel_settings : settings of all targets; a target's own come before them. ``stim_start`` and ``stim_end`` [ms]
-        replace the stimulus window of the sweep. Without ``Threshold``, each sweep's own `auto_threshold` is taken.
+    efel_settings : settings of all targets; a target's own come before them. ``stim_start`` and ``stim_end``
+        [ms] replace the stimulus window of the sweep. Without ``Threshold``, each sweep's own
+        `auto_threshold` is taken.
     absolute_amplitude : amplitudes of targets are nA
     all_sweeps : compute all targets' features of all sweeps
 
     Returns
     -------
-    One dict per sweep, feature and settings, in the order of the sweeps and targets: `cell`, `protocol`, `sweep`,
-    `amp` (the parameter that targets are compared with), `amp_rel` [percent], `efeature`, `settings` (canonical JSON of
-    those in force: with `efeature`, the identity of a value), `value`, `auto_threshold_used` [mV] and `error`.
-    The value is the mean of what eFEL returns without NaN; NaN where that is nothing or infinite.
+    One dict per sweep, feature and settings, in the order of the sweeps and targets: `cell`, `protocol`,
+    `sweep`, `amp` (the parameter that targets are compared with), `amp_rel` [percent], `efeature`, `settings`
+    (canonical JSON of those in force: with `efeature`, the identity of a value), `value`,
+    `auto_threshold_used` [mV] and `error`. The value is the mean of what eFEL returns without NaN; NaN where
+    that is nothing or infinite.
 
     Raises
     ------

@@ -18,9 +18,9 @@ def impedance(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Magnitude of the impedance by frequency.
 
-    The transfer function from current to voltage, ``|<V I*> / <I I*>|`` with V and I the Fourier transforms of the
-    whole sweep less its mean and < > a Gaussian mean over neighbouring frequencies (H1 estimator; Bendat & Piersol,
-    Random Data, 4th ed., chapter 6). Meaningful for sweeps without spikes.
+    The transfer function from current to voltage, ``|<V I*> / <I I*>|`` with V and I the Fourier transforms
+    of the whole sweep less its mean and < > a Gaussian mean over neighbouring frequencies (H1 estimator;
+    Bendat & Piersol, Random Data, 4th ed., chapter 6). Meaningful for sweeps without spikes.
 
     Parameters
     ----------
@@ -61,9 +61,10 @@ def impedance_features(frequencies: np.ndarray, magnitude: np.ndarray) -> dict[s
 
     Returns
     -------
-    `impedance_resonance_frequency` [Hz], of the largest magnitude; `impedance_resonance_strength`, the largest
-    magnitude over the one at the lowest stimulated frequency (1: no resonance); `impedance_cutoff_frequency` [Hz], the
-    lowest above resonance at which the magnitude is the largest one over the square root of 2. NaN where there is none.
+    `impedance_resonance_frequency` [Hz], of the largest magnitude; `impedance_resonance_strength`, the
+    largest magnitude over the one at the lowest stimulated frequency (1: no resonance);
+    `impedance_cutoff_frequency` [Hz], the lowest above resonance at which the magnitude is the largest one
+    over the square root of 2. NaN where there is none.
     """
     known = np.isfinite(magnitude)
     frequencies, magnitude = frequencies[known], magnitude[known]

@@ -68,8 +68,8 @@ def flush(
         if len(run) > flush_length and np.all(run > 0):
             if upper_bound_spikecount is not None and counts[first] > upper_bound_spikecount:
                 reason = (
-                    f"the first sweep of {flush_length + 1} spiking in a row has {counts[first]} spikes, more than "
-                    f"upper_bound_spikecount {upper_bound_spikecount}"
+                    f"the first sweep of {flush_length + 1} spiking in a row has {counts[first]} spikes, "
+                    f"more than upper_bound_spikecount {upper_bound_spikecount}"
                 )
                 return RheobaseResult(None, reason)
             used = tuple(range(int(first), int(first) + len(run)))
@@ -80,7 +80,7 @@ def flush(
 def majority(
     amplitudes: np.ndarray, counts: np.ndarray, *, min_step: float = 0.01, majority: float = 0.5
 ) -> RheobaseResult:
-    """Take the centre of the lowest bin of amplitudes in which at least the share `majority` of sweeps spikes.
+    """Take the centre of the lowest bin of amplitudes where at least the share `majority` of sweeps spikes.
 
     Bins [b, b + `min_step`) [nA] start at the smallest amplitude; empty ones are passed over. Arrays as for
     `absolute`.
@@ -216,8 +216,9 @@ def cell_rheobase(
 
     Returns
     -------
-    dict with `cell`, `rheobase` [nA] or None, `strategy`, `settings` (JSON), `reason`, and `sweeps`: a list of dicts
-    `protocol`, `sweep`, `amp` [nA], `spikecount` (None when it cannot be told; then the reason says why), `used`.
+    dict with `cell`, `rheobase` [nA] or None, `strategy`, `settings` (JSON), `reason`, and `sweeps`: a list
+    of dicts `protocol`, `sweep`, `amp` [nA], `spikecount` (None when it cannot be told; then the reason says
+    why), `used`.
 
     Raises
     ------

@@ -65,7 +65,7 @@ def refusing(what: str) -> Iterator[None]:
 
 
 def first_bytes(path: Path, size: int) -> bytes:
-    """Return the first `size` bytes of a file, fewer if it is shorter.
+    """Return the first `size` bytes of a file, fewer if it is shorter, all for -1.
 
     Raises
     ------

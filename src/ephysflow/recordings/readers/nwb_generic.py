@@ -76,7 +76,8 @@ def _found(
     response: _Part, stimulus: _Part | None, stimulus_type: str | None, repetition: int | None
 ) -> FoundSweep:
     described = text(response.series.attrs.get("stimulus_description"))
-    names = tuple(dict.fromkeys(([stimulus_type] if stimulus_type else []) + list(step_names(described))))
+    stated = [name for name in (stimulus_type, described) if name and name.lower() != "na"]
+    names = tuple(dict.fromkeys([*stated, *step_names(stated[0] if stated else None)]))
     sweep_id = response.series.name.rsplit("/", 1)[-1]
     if response.count is not None and response.count < response.series["data"].shape[0]:
         sweep_id += f"[{response.start}:{response.start + response.count}]"

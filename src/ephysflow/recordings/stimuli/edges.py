@@ -48,6 +48,9 @@ TEST_PULSE_END = 500.0
 MOST = 4.5
 """Most that one sweep adds to the evidence for an edge, so that a single odd sweep is not taken for all."""
 
+DOUBT = 0.45
+"""Factor on the confidence when there is a remark."""
+
 TINY = 1e-6
 """A current that nobody injects [nA]."""
 
@@ -76,7 +79,7 @@ def certainty(strength: float) -> float:
 
 
 def evidence(strength: np.ndarray) -> np.ndarray:
-    """Mean over sweeps of log(1 + z^2), (sweeps, ...) to (...); no single sweep counts for more than `MOST`."""
+    """Return the mean over sweeps of log(1 + z^2), (sweeps, edges) to (edges,); no single sweep counts for more than `MOST`."""
     return np.minimum(np.log1p(strength**2), MOST).mean(axis=0)
 
 
@@ -97,27 +100,26 @@ def contrasts(traces: Traces, window: float) -> np.ndarray:
     """
     width = traces.points(window)
     count = traces.values.shape[1]
-    point = np.arange(count)
     least = max(2, traces.points(1.0))
-    before = np.minimum(point, width)
     z = np.zeros_like(traces.values)
-    for size in np.unique(traces.sizes):
+    for size in np.unique(traces.sizes).tolist():
         rows = traces.sizes == size
-        sums = traces.sums[rows]
-        after = np.clip(size - point, 0, width)
-        good = (before >= least) & (after >= least)
-        at, left, right = point[good], before[good], after[good]
-        change = (sums[:, at + right] - sums[:, at]) / right - (sums[:, at] - sums[:, at - left]) / left
-        change *= np.sqrt(2 / width / (1 / left + 1 / right))
-        if not change.shape[1]:
+        at = np.arange(least, size - least + 1)[: count - least]
+        if not len(at):
             continue
+        sums = traces.sums if rows.all() else traces.sums[rows]
+        left, right = np.minimum(at, width), np.minimum(size - at, width)
+        middle = sums[:, at[0] : at[-1] + 1]
+        change = (np.take(sums, at + right, axis=1) - middle) * (1 / right)
+        change -= (middle - np.take(sums, at - left, axis=1)) * (1 / left)
+        change *= np.sqrt(2 / width / (1 / left + 1 / right))
         sample = change[:, :: max(1, width // 4)]
-        middle = np.median(sample, axis=1, keepdims=True)
-        spread = 1.4826 * np.median(np.abs(sample - middle), axis=1, keepdims=True)
-        largest = np.abs(change).max(axis=1, keepdims=True)
-        full = np.zeros((int(rows.sum()), count))
-        full[:, good] = (change - middle) / np.maximum(spread, 1e-3 * largest + TINY)
-        z[rows] = full
+        usually = np.median(sample, axis=1, keepdims=True)
+        spread = 1.4826 * np.median(np.abs(sample - usually), axis=1, keepdims=True)
+        largest = np.maximum(change.max(axis=1), -change.min(axis=1))[:, None]
+        change -= usually
+        change /= np.maximum(spread, 1e-3 * largest + TINY)
+        z[rows, at[0] : at[-1] + 1] = change
     return z
 
 
@@ -128,8 +130,8 @@ def propose(traces: Traces, most: int) -> list[int]:
     for window in WINDOWS:
         if window > max(longest, WINDOWS[0]):
             break
-        z = contrasts(traces, window)
-        clear, score = evidence(z), np.log1p(z**2).mean(axis=0)
+        each = np.log1p(contrasts(traces, window) ** 2)
+        clear, score = np.minimum(each, MOST).mean(axis=0), each.mean(axis=0)
         score[clear < usual(len(traces.sizes))] = 0
         reach = traces.points(max(window, 1.0))
         for _ in range(PER_WINDOW):
@@ -316,12 +318,12 @@ def _shown(traces: Traces, edges: np.ndarray, closed: bool) -> bool:
     return len(back) > 0 and float(np.mean(back)) > 0.5
 
 
-def _common_edges(traces: Traces, pattern: Sequence[int]) -> tuple[np.ndarray | None, str]:
+def _common_edges(
+    traces: Traces, points: Sequence[int], pattern: Sequence[int]
+) -> tuple[np.ndarray | None, str]:
     """Edges of the stimulus in all sweeps together, and a remark."""
-    wanted = len(pattern) - 1
-    points = propose(traces, PROPOSED[wanted])
     whole = best_edges(traces, points, pattern)
-    if wanted > 2:
+    if len(pattern) > 3:
         return whole, ""
     varying = _varying_pulse(traces, whole)
     if varying is not None:
@@ -376,6 +378,10 @@ def _main_pulse(traces: Traces, pulses: Sequence[np.ndarray]) -> tuple[np.ndarra
     charge = [abs(h) * t for h, t in zip(height, length, strict=True)]
     test = height[0] < 0 and length[0] <= TEST_PULSE and ordered[0][1] * traces.step <= TEST_PULSE_END
     first = 1 if test and len(ordered) > 1 else 0
+    if test and len(ordered) == 1 and ordered[0][1] < 0.25 * traces.values.shape[1]:
+        return ordered[
+            0
+        ], "it may be a test pulse: short, hyperpolarising, early, and the same in every sweep"
     main = max(range(first, len(ordered)), key=lambda k: charge[k])
     doubtful = [k for k in range(len(ordered)) if k != main and charge[k] > 0.3 * charge[main]]
     if not doubtful:
@@ -384,10 +390,10 @@ def _main_pulse(traces: Traces, pulses: Sequence[np.ndarray]) -> tuple[np.ndarra
     return ordered[main], f"the pulse at {low:.5g} to {high:.5g} ms is taken for a test pulse"
 
 
-def _one_edge(traces: Traces) -> tuple[np.ndarray | None, str]:
+def _one_edge(traces: Traces, points: Sequence[int]) -> tuple[np.ndarray | None, str]:
     """Return a step that has no second edge: it lasts to the end, or the sweep starts in it."""
     count = traces.values.shape[1]
-    edge = best_edges(traces, propose(traces, PROPOSED[2]), (0, 1))
+    edge = best_edges(traces, points, (0, 1))
     if edge is None:
         return None, ""
     before = np.median(traces.values[:, : edge[0]], axis=1)
@@ -442,12 +448,13 @@ def find_edges(sweeps: Sequence[Sweep], pattern: Sequence[int]) -> list[Edges]:
     One entry a sweep, in their order.
     """
     traces = on_grid(sweeps)
-    common, remark = _common_edges(traces, pattern)
+    points = propose(traces, PROPOSED[len(pattern) - 1])
+    common, remark = _common_edges(traces, points, pattern)
     strength = np.zeros(len(sweeps)) if common is None else _seen(traces, common)
     known: list[int] = []
     if common is not None and len(sweeps) > 1:
         near = traces.points(SAME)
-        known = [p for p in propose(traces, PROPOSED[len(pattern) - 1]) if np.abs(common - p).min() > near]
+        known = [point for point in points if np.abs(common - point).min() > near]
     own: dict[int, tuple[np.ndarray, float]] = {}
     if len(sweeps) > 1:
         for row in np.flatnonzero(strength < SURE).tolist():
@@ -458,14 +465,14 @@ def find_edges(sweeps: Sequence[Sweep], pattern: Sequence[int]) -> list[Edges]:
         common, strength = _most_shared(own, strength, traces.points(SAME))
         own = {row: found for row, found in own.items() if strength[row] == 0}
     if common is None and len(pattern) == 3:
-        common, remark = _one_edge(traces)
+        common, remark = _one_edge(traces, points)
         strength = strength if common is None else _seen(traces, common)
     if common is None:
         return [Edges(None, reason="no stimulus found in any sweep of the protocol") for _ in sweeps]
     seen = strength >= SURE
     shared = int(seen.sum())
     together = certainty(float(np.sqrt(np.sum(np.minimum(strength, 50.0) ** 2))))
-    together *= max(shared, 1) / (max(shared, 1) + len(own)) * (0.5 if remark else 1.0)
+    together *= max(shared, 1) / (max(shared, 1) + len(own)) * (DOUBT if remark else 1.0)
     times = _exact_times(sweeps, traces, common, seen)
     group = _group_times(times, common, traces)
     result = []
@@ -478,7 +485,7 @@ def find_edges(sweeps: Sequence[Sweep], pattern: Sequence[int]) -> list[Edges]:
             result.append(Edges(own_times, "detected", 0.7 * certainty(own_strength), text))
         elif seen[row]:
             exact = np.where(np.isnan(times[row]), group, times[row])
-            confidence = certainty(float(strength[row])) * (0.5 if remark else 1.0)
+            confidence = certainty(float(strength[row])) * (DOUBT if remark else 1.0)
             result.append(Edges(exact, "detected", confidence, remark))
         else:
             text = f"no stimulus above its noise: times of the {shared} sweeps that show it"

@@ -24,6 +24,9 @@ from ephysflow.recordings.sweep import Sweep
 TOP_SAMPLES = 10
 """Samples before `toff` whose median is the height of a ramp."""
 
+SHORTEST_BASE = 5.0
+"""A ramp that starts sooner [ms] takes its holding current from its own first samples."""
+
 RAMP_POINTS = 4000
 """About so many points describe a sweep when the slope is looked for."""
 
@@ -58,8 +61,8 @@ class Ramp(Stimulus):
     def parameters(self, sweep: Sweep, timing: Timing) -> dict[str, Any]:
         assert timing.times is not None
         start, end = (index(timing.times[key], sweep.dt) for key in self.timing_keys)
-        base = base_current(sweep.current, min(start, BASE_SAMPLES) or BASE_SAMPLES)
-        hypamp = amplitude(sweep, "hypamp", base)
+        samples = min(start, BASE_SAMPLES) if timing.times["ton"] >= SHORTEST_BASE else BASE_SAMPLES
+        hypamp = amplitude(sweep, "hypamp", base_current(sweep.current, samples))
         top = float(np.median(sweep.current[max(start, end - TOP_SAMPLES) : end]))
         return {"hypamp": hypamp, "amp": amplitude(sweep, "amp", top - hypamp)}
 

@@ -102,8 +102,12 @@ def load(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Configuration
         naming the file, the key, the value and what is allowed; all problems of the file at once.
     """
     from ephysflow.efeatures.efel_engine import check_settings, feature_names
+    from ephysflow.efeatures.rheobase import check_strategy
+    from ephysflow.recordings.readers import READERS
     from ephysflow.recordings.sheet import read_files_metadata, read_sheet
 
+    # Snakemake makes them absolute; a project that moves must not rerun
+    files = [Path(os.path.relpath(file)) for file in files]
     name = ", ".join(str(file) for file in files) or "configuration"
     schema = read_yaml(SCHEMA)
     if problems := _problems(config, schema):
@@ -128,6 +132,15 @@ def load(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Configuration
     else:
         entries = read_files_metadata(Path(recordings["files_metadata"]))
     known = feature_names()
+    if efeatures := content.get("efeatures"):
+        check_settings(efeatures["efel_settings"])
+        check_strategy(efeatures["rheobase"]["strategy"], efeatures["rheobase"]["settings"])
+    for entry in entries:
+        if (reader := entry.get("reader")) and "." not in reader and reader not in READERS:
+            raise ConfigurationError(
+                f"{name}: cell {entry['cell']}: reader {reader!r} is unknown: allowed are {', '.join(READERS)} or the "
+                "dotted path of a function"
+            )
     target_sets = {}
     for where, holder in _target_holders(content.get("efeatures")):
         targets, auto = holder.get("targets"), holder.get("auto_targets")
@@ -145,7 +158,7 @@ def load(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Configuration
             cells=tuple(holder["cells"]) if "cells" in holder else None,
         )
     folder = files[-1].parent if files else Path()
-    origin = {"config": dict(config), "files": [os.path.relpath(file) for file in files]}
+    origin = {"config": dict(config), "files": [str(file) for file in files]}
     return Configuration(content, entries, target_sets, folder, notes, origin)
 
 

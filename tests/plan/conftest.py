@@ -68,7 +68,7 @@ class Workflow:
         assert planned.returncode == 0, planned.stdout + planned.stderr
         jobs = set()
         text = planned.stdout + planned.stderr
-        for command, item in re.findall(r"^\s*ephysflow (\S+) --plan \S+(?: --item (.*?))? > ", text, re.MULTILINE):
+        for command, item in re.findall(r"^Shell command: ephysflow (\S+) --plan \S+(?: --item (.*?))? > ", text, re.MULTILINE):
             names = ", ".join(part.strip("'") for part in item.split() if part.strip("'"))
             jobs.add(command.replace("-", "_") + (f"({names})" if names else ""))
         assert jobs or "Nothing to be done" in text, text

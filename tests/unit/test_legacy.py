@@ -132,23 +132,50 @@ def test_onoff_may_be_absent(tmp_path) -> None:
 
 def test_what_is_not_honoured_is_said(tmp_path) -> None:
     cells = copy.deepcopy(CONFIG["cells"])
-    cells["C1"] |= {"exclude": [[-1.8], []], "exclude_unit": ["nA"], "etype": "cAC"}
-    cells["C2"] |= {"exclude": [[], []]}
-    legacy = read(tmp_path, {"cells": cells, "nonsense": 1}, amp_min=0.1, delay=50, boxcox=True, new_option=3)
+    cells["C1"] |= {"etype": "cAC"}
+    legacy = read(tmp_path, {"cells": cells, "nonsense": 1}, delay=50, boxcox=True, new_option=3)
     text = "\n".join(legacy.notes)
     for words in (
-        "amp_min is 0.1",
         "delay is 50",
         "boxcox is True",
         "new_option is 3",
         "nonsense: not known",
     ):
         assert words in text
-    assert "exclude of C1: not honoured" in text
     assert "etype of C1: not honoured" in text
     assert "nanmean" not in text
     assert "spikerate_drop skipped" in text
     assert "all skipped" in text
+
+
+def test_least_amplitude_of_the_rheobase(tmp_path) -> None:
+    assert read(tmp_path, amp_min=0.1).efeatures["rheobase"]["min_amplitude"] == 0.1
+    assert "min_amplitude" not in read(tmp_path, amp_min=0).efeatures["rheobase"]
+
+
+@pytest.mark.parametrize(
+    ("exclude", "unit", "expected"),
+    [
+        ([[0.1], [0.2, 0.3]], ["nA"], [[0.1], [0.2, 0.3]]),
+        ([100, 200], "pA", [[0.1, 0.2], [0.1, 0.2]]),
+        ([[100]], ["pA"], [[0.1], [0.1]]),
+        ([[0.1], [], [0.2]], None, [[0.1, 0.2], [0.1, 0.2]]),
+        ([[], []], None, [None, None]),
+    ],
+)
+def test_amplitudes_to_leave_out(tmp_path, exclude, unit, expected) -> None:
+    files = ["a.abf", "b.abf"]
+    cells = {"H": {"exclude": exclude, "exclude_unit": unit, "experiments": {"step": {"files": files}}}}
+    entries = read(tmp_path, {"cells": cells, "format": "axon"}).entries
+    assert [
+        entry.get("exclude_amplitudes") and pytest.approx(entry["exclude_amplitudes"]) for entry in entries
+    ] == expected
+
+
+def test_amplitudes_to_leave_out_that_make_no_sense(tmp_path) -> None:
+    cells = {"H": {"exclude": ["big"], "experiments": {"step": {"files": ["a.abf"]}}}}
+    with pytest.raises(ConfigurationError, match=r"cells.H.exclude is \['big'\]"):
+        read(tmp_path, {"cells": cells, "format": "axon"})
 
 
 def test_plain_file_names_of_axon(tmp_path) -> None:

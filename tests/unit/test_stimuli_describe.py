@@ -140,7 +140,7 @@ def test_outputs_for_model_fitting():
         "amp_rel": 50.0,
         "amp2_rel": -150.0,
     }
-    assert STIMULI["DeHyperPol"].step(two)["thresh_perc"] == 50.0
+    assert STIMULI["DeHyperPol"].step(two)["thresh_perc"] == -150.0
     assert STIMULI["DeHyperPol"].matched_by == "amp"
 
 

@@ -192,7 +192,8 @@ def trace_of_row(row: Mapping[str, Any], settings: Mapping[str, Any]) -> EfelTra
             )
         values["Threshold"] = [threshold]
     start, end = (
-        settings.get(key, row.get(name)) for key, name in (("stim_start", "ton"), ("stim_end", "toff"))
+        settings.get(key, row.get(name))
+        for key, name in (("stim_start", "response_start"), ("stim_end", "response_end"))
     )
     if start is None or end is None:
         raise RecordingError(f"stimulus window is {start} to {end} ms; needed: both times")

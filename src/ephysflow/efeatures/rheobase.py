@@ -168,6 +168,7 @@ def rheobase(
     settings: Mapping[str, Any],
     amplitudes: Sequence[float] | np.ndarray,
     counts: Sequence[int] | np.ndarray,
+    min_amplitude: float = 0.0,
 ) -> RheobaseResult:
     """Rheobase from the step amplitudes and spike counts of one cell.
 
@@ -177,6 +178,7 @@ def rheobase(
     settings : keyword arguments of the function of that name
     amplitudes : (n,) relative to the holding current [nA], any order and sign
     counts : (n,) evoked spikes
+    min_amplitude : sweeps of this amplitude or less are not looked at [nA]; at 0 these are the hyperpolarising ones
 
     Raises
     ------
@@ -186,9 +188,9 @@ def rheobase(
     check_strategy(strategy, settings)
     amplitudes, counts = np.asarray(amplitudes, float), np.asarray(counts, int)
     order = np.lexsort((counts, amplitudes))
-    order = order[amplitudes[order] > 0]
+    order = order[amplitudes[order] > min_amplitude]
     if not len(order):
-        return RheobaseResult(None, "no depolarising sweep")
+        return RheobaseResult(None, f"no depolarising sweep above {min_amplitude:g} nA")
     result = _STRATEGIES[strategy](amplitudes[order], counts[order], **settings)
     used = tuple(int(order[i]) for i in result.used)
     early = amplitudes[(amplitudes < _SUSPICIOUS) & (counts > 0)]
@@ -203,6 +205,7 @@ def cell_rheobase(
     settings: Mapping[str, Any],
     protocols: Sequence[str],
     efel_settings: Mapping[str, Any],
+    min_amplitude: float = 0.0,
 ) -> dict[str, Any]:
     """Rheobase of one cell from its sweep rows.
 
@@ -213,6 +216,7 @@ def cell_rheobase(
     strategy, settings : as for `rheobase`
     protocols : exact names
     efel_settings : eFEL settings of the spike detection, as for `spike_times`
+    min_amplitude : as for `rheobase`
 
     Returns
     -------
@@ -249,7 +253,11 @@ def cell_rheobase(
         )
     counted = [sweep for sweep in sweeps if sweep["spikecount"] is not None]
     result = rheobase(
-        strategy, settings, [sweep["amp"] for sweep in counted], [sweep["spikecount"] for sweep in counted]
+        strategy,
+        settings,
+        [sweep["amp"] for sweep in counted],
+        [sweep["spikecount"] for sweep in counted],
+        min_amplitude,
     )
     for i in result.used:
         counted[i]["used"] = True

@@ -17,7 +17,13 @@ def find_rheobase(job: Job) -> None:
         tables.append(table)
         rows = read_sweeps(table, item["protocols"])
         result = cell_rheobase(
-            cell, rows, item["strategy"], item["settings"], item["protocols"], item["efel_settings"]
+            cell,
+            rows,
+            item["strategy"],
+            item["settings"],
+            item["protocols"],
+            item["efel_settings"],
+            item["min_amplitude"],
         )
         print(f"{cell}: rheobase {result['rheobase']} nA ({result['strategy']}) {result['reason']}")
         found.append(result)

@@ -4,17 +4,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from ephysflow import paths
 from ephysflow.errors import RecordingError
 from ephysflow.io.canonical import canonical_json
-from ephysflow.io.tables import write_table
+from ephysflow.io.tables import table_of, write_table
 from ephysflow.job import Job
 from ephysflow.recordings.quality import quality_limits, sweep_quality
 from ephysflow.recordings.readers import read_entry
+from ephysflow.recordings.readers.common import refusing
 from ephysflow.recordings.standardise import standardise
 from ephysflow.recordings.stimuli import describe
 from ephysflow.recordings.sweep import RawSweep, ReadResult, Sweep
-from ephysflow.recordings.table import EXCLUSION_SCHEMA, write_sweeps
+from ephysflow.recordings.table import COLUMNS, EXCLUSION_SCHEMA, write_sweeps
 from ephysflow.recordings.user_stimuli import resolve_stimulus
 from ephysflow.user_modules import load_user_object
 
@@ -22,13 +25,7 @@ STAGE = "recordings"
 
 
 def ingest_recordings(job: Job) -> None:
-    """Run the step ``ingest_recordings`` for one cell: its sweep table and its exclusions.
-
-    Raises
-    ------
-    RecordingError
-        if nothing at all is left of the cell; both tables are written all the same.
-    """
+    """Run the step ``ingest_recordings`` for one cell: its sweep table, possibly without rows, and its exclusions."""
     item = job.settings
     folder = Path(item["user_folder"]) if item["user_folder"] else None
     rows, exclusions = ingest_cell(item["cell"], item["entries"], item["stimuli"], item["quality"], folder)
@@ -38,7 +35,9 @@ def ingest_recordings(job: Job) -> None:
     write_table(paths.cell_exclusions(job.results, item["cell"]), exclusions, EXCLUSION_SCHEMA, provenance)
     print(f"{item['cell']}: {len(rows)} sweeps, {len(exclusions)} excluded")
     for exclusion in exclusions:
-        print(f"excluded: {exclusion['protocol']} {exclusion['file']} {exclusion['sweep']}: {exclusion['reason']}")
+        print(
+            f"excluded: {exclusion['protocol']} {exclusion['file']} {exclusion['sweep']}: {exclusion['reason']}"
+        )
 
 
 def ingest_cell(
@@ -68,13 +67,22 @@ def ingest_cell(
     def exclude(protocol: str, entry: Mapping[str, Any], sweep: str, reason: str) -> None:
         names = " ".join(entry_files(entry))
         exclusions.append(
-            {"cell": cell, "protocol": protocol, "file": names, "sweep": sweep, "stage": STAGE, "reason": reason}
+            {
+                "cell": cell,
+                "protocol": protocol,
+                "file": names,
+                "sweep": sweep,
+                "stage": STAGE,
+                "reason": reason,
+            }
         )
 
     read: dict[str, list[tuple[Mapping[str, Any], RawSweep, Sweep]]] = {protocol: [] for protocol in stimuli}
     for entry, protocol, result in _read_all(entries, user_folder, exclude):
         for unreadable in result.unreadable:
             exclude(protocol, entry, unreadable.sweep_id, unreadable.reason)
+        if not result.sweeps and not result.unreadable:
+            exclude(protocol, entry, "", "the reader found no sweep")
         for raw in result.sweeps:
             try:
                 read[protocol].append((entry, raw, standardise(raw, entry)))
@@ -82,24 +90,25 @@ def ingest_cell(
                 exclude(protocol, entry, raw.sweep_id, str(error))
     rows = []
     for protocol, sweeps in read.items():
-        stimulus = resolve_stimulus(stimuli[protocol], user_folder)
-        described = describe(stimulus, [sweep for _, _, sweep in sweeps])
+        described = described_sweeps(stimuli[protocol], user_folder, [sweep for _, _, sweep in sweeps])
         number = 0
         for (entry, raw, sweep), parameters in zip(sweeps, described, strict=True):
             if isinstance(parameters, RecordingError):
                 exclude(protocol, entry, raw.sweep_id, str(parameters))
+                continue
+            if reason := excluded_amplitude(parameters["amp"], entry):
+                exclude(protocol, entry, raw.sweep_id, reason)
                 continue
             checked = sweep_quality(sweep.voltage, sweep.current, sweep.dt, parameters, limits)
             row = {
                 "cell": cell,
                 "protocol": protocol,
                 "ecode": stimuli[protocol],
-                "matched_by": stimulus.matched_by,
                 "sweep": number,
                 "files": entry_files(entry),
                 "sweep_id": raw.sweep_id,
                 "repetition": raw.repetition,
-                "reader": raw.details.get("reader"),
+                "reader": entry.get("reader") or raw.details.get("reader"),
                 "dt": sweep.dt,
                 "n_samples": len(sweep.voltage),
                 "tend": sweep.duration,
@@ -116,6 +125,46 @@ def ingest_cell(
             else:
                 rows.append(row)
     return rows, exclusions
+
+
+def described_sweeps(
+    name: str, user_folder: Path | None, sweeps: Sequence[Sweep]
+) -> list[dict[str, Any] | RecordingError]:
+    """Return what a stimulus class says of the sweeps of a protocol, for their rows.
+
+    What a class of the user does wrong is a RecordingError of the sweeps that it concerns.
+    """
+    failure = f"stimulus class {name} failed"
+
+    def completed(parameters: dict[str, Any]) -> dict[str, Any] | RecordingError:
+        try:
+            with refusing(failure):
+                start, end = stimulus.response_window(parameters)
+                window = {"response_start": start, "response_end": end}
+                row = {**parameters, **window, "matched_by": stimulus.matched_by}
+                table_of([row], pa.schema(COLUMNS))
+                return row
+        except RecordingError as error:
+            return error
+
+    try:
+        with refusing(failure):
+            stimulus = resolve_stimulus(name, user_folder)
+            described = describe(stimulus, sweeps)
+    except RecordingError as error:
+        return [error] * len(sweeps)
+    return [item if isinstance(item, RecordingError) else completed(item) for item in described]
+
+
+def excluded_amplitude(amp: float | None, entry: Mapping[str, Any]) -> str:
+    """Return why the user leaves out sweeps of this amplitude [nA]; empty when they are wanted.
+
+    An amplitude is measured, the one to leave out is nominal: closer than 2 pA or 2 % is the same.
+    """
+    for nominal in entry.get("exclude_amplitudes") or ():
+        if amp is not None and abs(amp - nominal) <= max(0.002, 0.02 * abs(nominal)):
+            return f"its amplitude, {amp:.4g} nA, is among exclude_amplitudes ({nominal})"
+    return ""
 
 
 def applied_corrections(raw: RawSweep, entry: Mapping[str, Any]) -> dict[str, float | None]:
@@ -143,7 +192,9 @@ def _read_all(
     """Yield (entry, protocol, result); a pair of files that two protocols share is read once."""
     known: dict[str, ReadResult] = {}
     for entry in entries:
-        file_key = canonical_json({k: v for k, v in entry.items() if k not in ("cell", "protocols", "ton", "toff")})
+        file_key = canonical_json(
+            {k: v for k, v in entry.items() if k not in ("cell", "protocols", "ton", "toff")}
+        )
         protocols = list(entry["protocols"])
         shared = len(protocols) == 1 and "i_file" in entry
         if shared and file_key in known:
@@ -164,4 +215,7 @@ def _read_all(
 def user_reader(entry: Mapping[str, Any], folder: Path | None) -> Callable[..., Any] | None:
     """Return the user's own reader of an entry; None when a built-in one reads it."""
     reader = entry.get("reader") or ""
-    return load_user_object(reader, folder) if "." in reader else None
+    if "." not in reader:
+        return None
+    with refusing(f"the reader {reader} cannot be imported"):
+        return load_user_object(reader, folder)

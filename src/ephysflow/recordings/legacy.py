@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ephysflow.errors import ConfigurationError
+from ephysflow.errors import ConfigurationError, RecordingError
+from ephysflow.recordings.readers.units import unit_factor
 from ephysflow.recordings.sheet import read_files_metadata
 
 NO_INPUT_TOLERANCE = 10
@@ -23,11 +24,11 @@ _OPTIONS_READ = (
     "tolerance",
     "target",
     "strict_stiminterval",
+    "amp_min",
 )
 
 _OPTIONS_IGNORED = {
     # option: (values without an effect, why it is not honoured)
-    "amp_min": ((), "sweeps of every amplitude are used"),
     "delay": ((0, None), "times are ms from the start of the sweep"),
     "nanmean": ((True,), "values that cannot be computed are always left out of a mean"),
     "nangrace": ((0, None), "a target needs efeatures.threshold_nvalue_save values, whatever the others are"),
@@ -36,12 +37,10 @@ _OPTIONS_IGNORED = {
     "saveraw": ((), "sweeps are always kept, in results/recordings"),
 }
 
-_CELL_KEYS_READ = ("v_corr", "ljp", "experiments")
+_CELL_KEYS_READ = ("v_corr", "ljp", "experiments", "exclude", "exclude_unit")
 
 _CELL_KEYS_IGNORED = {
     "etype": "several types over the same recordings are efeatures.sets of an ephysflow configuration",
-    "exclude": "take the files of these amplitudes out of the list, or limit the quality of sweeps",
-    "exclude_unit": "the unit of exclude",
 }
 
 _FILE_EXTENSIONS = {"axon": ".abf"}
@@ -110,6 +109,7 @@ def _understand(config: Any, folder: Path) -> LegacyConfiguration:
                 else {}
             ),
             **({"protocols": list(names)} if (names := options.get("expthreshold")) else {}),
+            **({"min_amplitude": least} if (least := options.get("amp_min")) else {}),
         },
         "absolute_amplitude": not options.get("relative", True),
     }
@@ -176,7 +176,11 @@ def _metadata(
                     )
             else:
                 detected[protocol] = None
-            metadata[cell][protocol] = [{**times, **_file(file, file_format)} for file in experiment["files"]]
+            excluded = _excluded(content, len(experiment["files"]), f"cells.{cell}", problems)
+            metadata[cell][protocol] = [
+                {**times, **of_file, **_file(file, file_format)}
+                for file, of_file in zip(experiment["files"], excluded, strict=True)
+            ]
     if problems:
         raise ConfigurationError("\n".join(dict.fromkeys(problems)))
     if detected:
@@ -186,6 +190,32 @@ def _metadata(
         shown = ", ".join(having[:3]) + (f" and {len(having) - 3} more" if len(having) > 3 else "")
         notes.append(f"cells: {key} of {shown}: not honoured; {reason}")
     return metadata, locations
+
+
+def _excluded(
+    content: Mapping[str, Any], n_files: int, where: str, problems: list[str]
+) -> list[dict[str, list[float]]]:
+    """Return for each file the amplitudes to leave out [nA].
+
+    As many lists as files are one a file; other numbers of lists, and amplitudes without lists, are for all files.
+    """
+    given, unit = content.get("exclude"), content.get("exclude_unit") or "nA"
+    unit = unit[0] if isinstance(unit, list) and unit else unit
+    if not _says_something(given):
+        return [{} for _ in range(n_files)]
+    lists = given if isinstance(given, list) and all(isinstance(part, list) for part in given) else [given]
+    try:
+        factor = unit_factor(str(unit), "current")
+        amplitudes = [[float(value) * factor for value in part] for part in lists]
+    except (RecordingError, TypeError, ValueError):
+        problems.append(
+            f"{where}.exclude is {given!r:.60} with exclude_unit {unit!r}; must be a list of amplitudes in A, mA, uA, nA "
+            "or pA, or one such list for each file"
+        )
+        return [{} for _ in range(n_files)]
+    if len(amplitudes) != n_files:
+        amplitudes = [[value for part in amplitudes for value in part]] * n_files
+    return [{"exclude_amplitudes": part} if part else {} for part in amplitudes]
 
 
 def _says_something(value: Any) -> bool:

@@ -78,6 +78,11 @@ COLUMNS = (
     ),
     Column("amp2", "number", "amplitude of the second step above hypamp, in i_unit"),
     Column("hypamp", "number", "holding current, in i_unit; measured when it is not given"),
+    Column(
+        "exclude_amplitudes",
+        "numbers",
+        "leave out sweeps of these amplitudes above hypamp [nA], separated by ;",
+    ),
     Column("v_corr", "number", "shift the voltage so that its first 100 samples have this median [mV]"),
     Column("ljp", "number", "liquid junction potential [mV], subtracted from the voltage"),
     Column(

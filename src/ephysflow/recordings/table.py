@@ -29,6 +29,8 @@ COLUMNS = (
     column("dt", _NUMBER, "ms", "sampling interval"),
     column("n_samples", _INTEGER),
     *(column(name, _NUMBER, "ms") for name in ("ton", "tmid", "tmid2", "t1", "t2", "t3", "t4", "toff", "tend")),
+    column("response_start", _NUMBER, "ms", "start of the stretch in which features look for the response"),
+    column("response_end", _NUMBER, "ms", "end of that stretch"),
     column("amp", _NUMBER, "nA", "amplitude relative to hypamp"),
     column("amp2", _NUMBER, "nA", "second amplitude relative to hypamp"),
     column("hypamp", _NUMBER, "nA", "holding current"),

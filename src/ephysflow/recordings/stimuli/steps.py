@@ -174,8 +174,12 @@ class HyperDePol(_Levels):
 class DeHyperPol(HyperDePol):
     """A depolarising step from `ton` to `tmid`, then a hyperpolarising one to `toff`.
 
-    Targets are compared with `amp`, and `thresh_perc` is `amp_rel`, the same one of the two steps.
+    Targets are compared with `amp`. In protocols.json, `thresh_perc` belongs to the second step: BluePyEModel scales
+    that one by it and takes `amp` as it is.
     """
 
     name = "DeHyperPol"
     usual_times = None
+
+    def step(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        return {**super().step(parameters), "thresh_perc": parameters.get("amp2_rel")}

@@ -11,5 +11,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def shared() -> Path:
     """Folder with real data and reference results, beside the checkout; absent in a lone clone."""
     if not (SHARED / "golden").is_dir():
-        pytest.skip("needs ../shared (real recordings and reference results), which is not beside this checkout")
+        pytest.skip(
+            "needs ../shared (real recordings and reference results), which is not beside this checkout"
+        )
     return SHARED

@@ -33,7 +33,17 @@ from ephysflow.recordings.sheet import read_files_metadata, read_sheet
 from ephysflow.recordings.stimuli.names import stimulus_name
 from ephysflow.recordings.table import EXCLUSION_SCHEMA, sweep_schema
 
-RHEOBASE_PROTOCOLS = ("IV", "Step", "FirePattern", "IDrest", "IDRest", "IDthresh", "IDThresh", "IDThres", "IDthres")
+RHEOBASE_PROTOCOLS = (
+    "IV",
+    "Step",
+    "FirePattern",
+    "IDrest",
+    "IDRest",
+    "IDthresh",
+    "IDThresh",
+    "IDThres",
+    "IDthres",
+)
 """Protocols that the rheobase is looked for in by default."""
 
 Entries = Sequence[Mapping[str, Any]]
@@ -160,7 +170,9 @@ def extract_efeatures(
         ]
         if own:
             everything = all_sweeps or bool(auto)
-            work.append((_rows(group), known.get(str(cell)), own, efel_settings, absolute_amplitude, everything))
+            work.append(
+                (_rows(group), known.get(str(cell)), own, efel_settings, absolute_amplitude, everything)
+            )
     rows = [row for values in map_function(_extract, work) for row in values]
     return pd.DataFrame(rows, columns=FEATURE_SCHEMA.names)
 
@@ -209,7 +221,9 @@ def write_efeatures(
     return [Path(folder) / name for name in contents]
 
 
-def plot_recordings(folder: str | Path, sweeps: pd.DataFrame, rheobase: pd.DataFrame | None = None) -> list[Path]:
+def plot_recordings(
+    folder: str | Path, sweeps: pd.DataFrame, rheobase: pd.DataFrame | None = None
+) -> list[Path]:
     """Draw the sweeps of each cell into ``<folder>/<cell>.pdf``, protocol by protocol, and return the paths."""
     from ephysflow.plots.pages import save_pages
     from ephysflow.plots.recordings import recordings_figures
@@ -222,7 +236,9 @@ def plot_recordings(folder: str | Path, sweeps: pd.DataFrame, rheobase: pd.DataF
         for _, group in of_cell.groupby("protocol", sort=False):
             rows = _rows(group)
             rebuilt = [rebuilt_current(row, Path()) for row in rows]
-            figures += recordings_figures(rows, rebuilt, [crossings(row) for row in rows], known.get(str(cell)))
+            figures += recordings_figures(
+                rows, rebuilt, [crossings(row) for row in rows], known.get(str(cell))
+            )
         written.append(Path(folder) / f"{cell}.pdf")
         with replacing(written[-1]) as temporary, open(temporary, "wb") as stream:
             save_pages(figures, stream)

@@ -154,7 +154,13 @@ def load(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Configuration
             )
             if targets
             else (),
-            auto_targets=tuple(parse_auto_targets("default" if auto is True else auto, known, f"{name}: {where}.auto_targets")) if auto else (),
+            auto_targets=tuple(
+                parse_auto_targets(
+                    "default" if auto is True else auto, known, f"{name}: {where}.auto_targets"
+                )
+            )
+            if auto
+            else (),
             cells=tuple(holder["cells"]) if "cells" in holder else None,
         )
     folder = files[-1].parent if files else Path()
@@ -170,7 +176,9 @@ def _with_usable_paths(config: Mapping[str, Any], files: Sequence[Path]) -> dict
     for keys in (*PATH_KEYS, *(("efeatures", "sets", name, "targets") for name in sets)):
         holder = _get(completed, keys[:-1])
         if isinstance(holder, dict) and isinstance(value := holder.get(keys[-1]), str):
-            base = next((file.parent for file, held in reversed(contents) if _get(held, keys) == value), Path())
+            base = next(
+                (file.parent for file, held in reversed(contents) if _get(held, keys) == value), Path()
+            )
             holder[keys[-1]] = os.path.normpath(base / value)
     return completed
 
@@ -228,7 +236,9 @@ def _problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]
     from jsonschema.exceptions import best_match
 
     found = []
-    for error in sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: list(map(str, e.path))):
+    for error in sorted(
+        Draft202012Validator(schema).iter_errors(config), key=lambda e: list(map(str, e.path))
+    ):
         if error.context and error.validator == "oneOf":
             error = best_match([error]) or error
         where = ".".join(str(part) for part in error.absolute_path)
@@ -241,7 +251,9 @@ def _problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]
                 found.append(f"{place}: unknown key{hint} (known here: {', '.join(known)})")
         else:
             allowed = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
-            found.append(f"{where or 'top level'}: {error.message}" + (f" ({allowed.strip()})" if allowed else ""))
+            found.append(
+                f"{where or 'top level'}: {error.message}" + (f" ({allowed.strip()})" if allowed else "")
+            )
     return found
 
 

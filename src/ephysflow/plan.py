@@ -129,7 +129,9 @@ class Plan:
     def per_cell_outputs(self, target_set: str) -> list[Path]:
         """Return the files for model fitting of each cell of a target set alone."""
         cells = json.loads(self.settings("group_efeatures", target_set))["cells"]
-        return [path for cell in cells for path in paths.model_fitting_of_cell(self.results, target_set, cell)]
+        return [
+            path for cell in cells for path in paths.model_fitting_of_cell(self.results, target_set, cell)
+        ]
 
     def recordings_outputs(self) -> list[Path]:
         """Return every public table of the stage recordings."""
@@ -210,7 +212,9 @@ class Plan:
             "origin": dict(self.origin),
         }
         lines = [canonical_json(head)]
-        lines += [SEPARATOR.join((step, canonical_json(key), text)) for (step, key), text in self.items.items()]
+        lines += [
+            SEPARATOR.join((step, canonical_json(key), text)) for (step, key), text in self.items.items()
+        ]
         content = "\n".join(lines) + "\n"
         path = paths.plan_folder(self.results) / f"plan-{digest(content)}.jsonl"
         if not path.is_file():
@@ -237,7 +241,13 @@ def read_job(plan_file: Path, step: str, key: Sequence[str] = ()) -> Job:
                     text = line[len(start) :].rstrip("\n")
                     code = json.loads(head["code"][step])
                     return Job(
-                        step, name, json.loads(text), text, code["code"], code["versions"], Path(head["results"])
+                        step,
+                        name,
+                        json.loads(text),
+                        text,
+                        code["code"],
+                        code["versions"],
+                        Path(head["results"]),
                     )
                 if line.startswith(step + SEPARATOR):
                     known.append(line.split(SEPARATOR)[1])
@@ -258,7 +268,9 @@ def read_origin(results: Path) -> tuple[Mapping[str, Any], list[Path]]:
     """
     plans = sorted(paths.plan_folder(results).glob("plan-*.jsonl"), key=lambda plan: plan.stat().st_mtime)
     if not plans:
-        raise ConfigurationError(f"{results}: holds no plan of ephysflow; name the configuration with --config")
+        raise ConfigurationError(
+            f"{results}: holds no plan of ephysflow; name the configuration with --config"
+        )
     with open(plans[-1], encoding="utf-8") as stream:
         origin = json.loads(stream.readline())["origin"]
     return origin["config"], [Path(file) for file in origin["files"]]

@@ -74,7 +74,11 @@ def make_plan(configuration: Configuration, hasher: CodeHasher) -> Plan:
         for cell in cells:
             buckets.setdefault(_bucket(cell, efeatures["buckets"]), []).append(cell)
         for bucket, members in buckets.items():
-            rheobase = {"cells": members, **efeatures["rheobase"], "efel_settings": efeatures["efel_settings"]}
+            rheobase = {
+                "cells": members,
+                **efeatures["rheobase"],
+                "efel_settings": efeatures["efel_settings"],
+            }
             items["find_rheobase", bucket] = rheobase
             for cell in members:
                 items["plot_recordings", cell]["rheobase"] = bucket

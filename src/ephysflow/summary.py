@@ -44,7 +44,11 @@ def summarise(job: Job) -> None:
         "rheobase.csv": ([name for name in RHEOBASE_SCHEMA.names if name != "sweeps"], rheobase),
         "targets.csv": (
             ("set", "protocol", "amplitude", "efeature_name", "mean", "std", "n", "n_sweeps", "kept"),
-            [{"set": name, **row} for name, table in zip(sets, target_tables, strict=True) for row in read_rows(table)],
+            [
+                {"set": name, **row}
+                for name, table in zip(sets, target_tables, strict=True)
+                for row in read_rows(table)
+            ],
         ),
     }
     for path in paths.summary_tables(job.results):
@@ -57,7 +61,14 @@ def summarise(job: Job) -> None:
 def without_rheobase(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return an exclusion for each cell that has no rheobase."""
     return [
-        {"cell": row["cell"], "protocol": "", "file": "", "sweep": "", "stage": "rheobase", "reason": row["reason"]}
+        {
+            "cell": row["cell"],
+            "protocol": "",
+            "file": "",
+            "sweep": "",
+            "stage": "rheobase",
+            "reason": row["reason"],
+        }
         for row in rows
         if row["rheobase"] is None
     ]
@@ -71,7 +82,14 @@ def failed_extractions(feature_tables: Iterable[Path]) -> list[dict[str, Any]]:
         for row in table.filter(pc.is_valid(table["error"])).to_pylist():
             failed[row["cell"], row["protocol"], str(row["sweep"]), row["error"]] = None
     return [
-        {"cell": cell, "protocol": protocol, "file": "", "sweep": sweep, "stage": "efeatures", "reason": reason}
+        {
+            "cell": cell,
+            "protocol": protocol,
+            "file": "",
+            "sweep": sweep,
+            "stage": "efeatures",
+            "reason": reason,
+        }
         for cell, protocol, sweep, reason in failed
     ]
 

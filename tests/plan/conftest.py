@@ -55,7 +55,13 @@ class Workflow:
         environment = {**os.environ, "PYTHONPATH": python, "COLUMNS": "200"}
         command = [sys.executable, "-m", "snakemake", "--configfile", "config.yaml", *arguments]
         return subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+            command,
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
 
     def run(self) -> None:
@@ -68,7 +74,9 @@ class Workflow:
         assert planned.returncode == 0, planned.stdout + planned.stderr
         jobs = set()
         text = planned.stdout + planned.stderr
-        for command, item in re.findall(r"^Shell command: ephysflow (\S+) --plan \S+(?: --item (.*?))? > ", text, re.MULTILINE):
+        for command, item in re.findall(
+            r"^Shell command: ephysflow (\S+) --plan \S+(?: --item (.*?))? > ", text, re.MULTILINE
+        ):
             names = ", ".join(part.strip("'") for part in item.split() if part.strip("'"))
             jobs.add(command.replace("-", "_") + (f"({names})" if names else ""))
         assert jobs or "Nothing to be done" in text, text

@@ -208,7 +208,9 @@ def test_a_missing_file_that_appears(workflow):
 
 
 def test_a_second_target_set_leaves_the_first_alone(workflow, change_config):
-    change_config({"other": {"cells": ["b"], "targets": CONFIG["efeatures"]["targets"][:1]}}, "efeatures", "sets")
+    change_config(
+        {"other": {"cells": ["b"], "targets": CONFIG["efeatures"]["targets"][:1]}}, "efeatures", "sets"
+    )
     assert workflow.plan() == {
         "extract_efeatures(other/, IDrest, b)",
         "group_efeatures(other/)",
@@ -231,5 +233,3 @@ def test_recordings_alone(workflow):
     del config["efeatures"]
     workflow.write_config(config)
     assert workflow.plan() == {"summarise"}
-
-

@@ -45,6 +45,8 @@ def rows(shared):
             row = {name: float(record[name]) if record[name] not in ("", "nan") else None for name in numbers}
             row |= {
                 "cell": record["cell"],
+                "response_start": row["ton"],
+                "response_end": row["toff"],
                 "protocol": record["protocol"],
                 "sweep": int(record["index"]),
                 "matched_by": {"SAHP": "amp2", "SpikeRec": "delta"}.get(record["ecode"], "amp"),

@@ -20,7 +20,9 @@ def area(radius):
 
 
 def test_comments_docstrings_and_layout_do_not_count():
-    changed = SOURCE.replace('"""Area of a circle."""', '"""Something else."""').replace("import math", "import math  # pi")
+    changed = SOURCE.replace('"""Area of a circle."""', '"""Something else."""').replace(
+        "import math", "import math  # pi"
+    )
     assert syntax_digest(changed.replace("radius**2", "radius ** 2")) == syntax_digest(SOURCE)
     assert syntax_digest('x = "text"') != syntax_digest('x = "other"')
 
@@ -35,7 +37,9 @@ def write(folder: Path, **modules: str) -> None:
 
 
 def test_a_users_module_counts_with_what_it_imports_beside_it(tmp_path):
-    write(tmp_path, mine="def f():\n    import helper\n    return helper.x\n", helper="x = 1\n", other="y = 1\n")
+    write(
+        tmp_path, mine="def f():\n    import helper\n    return helper.x\n", helper="x = 1\n", other="y = 1\n"
+    )
     before = CodeHasher().user_module("mine", tmp_path)
     write(tmp_path, other="y = 2\n")
     assert CodeHasher().user_module("mine", tmp_path) == before

@@ -162,7 +162,14 @@ def test_decay_after_each_of_several_pulses():
     for start, tau in ((100.0, 6.0), (200.0, 11.0)):
         after = t - start - 2
         voltage += 10 * np.where(after >= 0, np.exp(-np.clip(after, 0, None) / tau), after >= -2)
-    row = {"voltage": voltage, "current": np.zeros(4000), "dt": DT, "response_start": 90.0, "response_end": 300.0, "amp": 1.0}
+    row = {
+        "voltage": voltage,
+        "current": np.zeros(4000),
+        "dt": DT,
+        "response_start": 90.0,
+        "response_end": 300.0,
+        "amp": 1.0,
+    }
     row |= {"auto_threshold": None, "tspike": [100.0, 200.0], "spike_duration": 2.0}
     settings = {"Threshold": -20.0}
     several, one = "multiple_decay_time_constant_after_stim", "decay_time_constant_after_stim"
@@ -300,7 +307,14 @@ def test_falls_back_to_stock_with_a_warning_when_values_differ(monkeypatch):
 
 
 def test_row_without_window_or_threshold_is_an_error():
-    row = {"voltage": np.zeros(10), "current": np.zeros(10), "dt": DT, "response_start": None, "response_end": 5.0, "amp": 0.1}
+    row = {
+        "voltage": np.zeros(10),
+        "current": np.zeros(10),
+        "dt": DT,
+        "response_start": None,
+        "response_end": 5.0,
+        "amp": 0.1,
+    }
     with pytest.raises(RecordingError, match="window"):
         trace_of_row(row, {"Threshold": 0.0})
     with pytest.raises(RecordingError, match="threshold"):

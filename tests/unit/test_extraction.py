@@ -18,7 +18,8 @@ def row(sweep, amp, spikes=(), **changed):
     for spike in spikes:
         voltage += 90 * np.clip(1 - np.abs(t - spike), 0, None)
     return {
-        "cell": "c1", "protocol": "IDrest", "sweep": sweep, "dt": 0.1, "ton": 100.0, "toff": 400.0, "amp": amp,
+        "cell": "c1", "protocol": "IDrest", "sweep": sweep, "dt": 0.1, "ton": 100.0, "toff": 400.0,
+        "response_start": 100.0, "response_end": 400.0, "amp": amp,
         "amp2": None, "delta": None, "matched_by": "amp", "auto_threshold": -40.0, "tspike": None,
         "spike_duration": None, "voltage": voltage, "current": amp * ((t >= 100) & (t < 400)), **changed,
     }  # fmt: skip
@@ -113,7 +114,7 @@ def test_values_are_means_and_missing_ones_nan():
 
 
 def test_a_sweep_that_cannot_be_used_has_an_error_and_others_a_value():
-    rows = [row(0, 0.1), row(1, 0.1, ton=450.0), row(2, 0.1, ton=None), row(3, 0.1)]
+    rows = [row(0, 0.1), row(1, 0.1, response_start=450.0), row(2, 0.1, response_start=None), row(3, 0.1)]
     found = extract(rows, [target("voltage_base", 100)])
     assert [v["error"] is None for v in found] == [True, False, False, True]
     assert [math.isnan(v["value"]) for v in found] == [False, True, True, False]

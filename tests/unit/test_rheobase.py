@@ -16,7 +16,8 @@ def row(sweep, amp, spikes, *, protocol="IDrest", threshold=-20.0, **changed):
     for spike in spikes:
         voltage += 90 * np.clip(1 - np.abs(t - spike), 0, None)
     return {
-        "cell": "c1", "protocol": protocol, "sweep": sweep, "dt": 0.1, "ton": 100.0, "toff": 400.0, "amp": amp,
+        "cell": "c1", "protocol": protocol, "sweep": sweep, "dt": 0.1, "ton": 100.0, "toff": 400.0,
+        "response_start": 100.0, "response_end": 400.0, "amp": amp,
         "auto_threshold": threshold, "voltage": voltage, "current": np.zeros(5000), **changed,
     }  # fmt: skip
 
@@ -110,7 +111,7 @@ def test_spikes_of_sweeps():
         row(0, 0.1, (150.0, 250.0)),
         row(1, 0.1, ()),
         row(2, 0.1, (150.0,), threshold=None),
-        row(3, 0.1, (), ton=500.0),
+        row(3, 0.1, (), response_start=500.0),
     ]
     found = spike_times(rows, {})
     assert found[0] == pytest.approx([150, 250], abs=0.11)
@@ -132,7 +133,7 @@ def test_rheobase_of_a_cell():
         row(0, 0.1, ()),
         row(1, 0.3, (150.0, 200.0)),
         row(2, 0.2, (50.0,)),
-        row(3, 0.25, (150.0,), ton=None),
+        row(3, 0.25, (150.0,), response_start=None),
         row(0, 0.05, (150.0,), protocol="idrest"),
     ]
     result = cell_rheobase("c1", rows, "absolute", {"spike_threshold": 1}, ["IDrest"], {})

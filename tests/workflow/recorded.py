@@ -32,7 +32,12 @@ def sweep(amplitude: float, ton: float = TON) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_igor(
-    folder: Path, name: str, voltage: np.ndarray, current: np.ndarray, dt: float = DT, i_dt: float | None = None
+    folder: Path,
+    name: str,
+    voltage: np.ndarray,
+    current: np.ndarray,
+    dt: float = DT,
+    i_dt: float | None = None,
 ) -> Row:
     """Write a pair of waves and return its part of a sheet's row."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +141,9 @@ def main_file(folder: Path, row: Row) -> Path:
 
 
 def _table(
-    voltage: np.ndarray, current: np.ndarray, names: Sequence[str] = ("time [ms]", "voltage [mV]", "current [nA]")
+    voltage: np.ndarray,
+    current: np.ndarray,
+    names: Sequence[str] = ("time [ms]", "voltage [mV]", "current [nA]"),
 ) -> pa.Table:
     return pa.table([np.arange(len(voltage)) * DT, voltage, current], names=list(names))
 

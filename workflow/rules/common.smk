@@ -10,7 +10,9 @@ from ephysflow.errors import EphysflowError
 from ephysflow.planning import plan_workflow
 
 # mpiexec, python and ephysflow are those of the running Python, activated or not.
-os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+os.environ.update(
+    PATH=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+)
 
 try:
     plan, plan_file = plan_workflow(config, workflow.configfiles)
@@ -19,6 +21,7 @@ except EphysflowError as error:
 
 RESULTS = str(plan.results)
 LOGS = f"{RESULTS}/logs"
+# Rules name the plan file as a resource: like a parameter it may stand in `shell:`, and unlike one it triggers nothing.
 
 
 wildcard_constraints:

@@ -1,20 +1,15 @@
 rule efeatures:
-    message:
-        "Rheobase and e-features of all target sets."
     input:
         plan.efeatures_outputs(),
+    message:
+        "Rheobase and e-features of all target sets."
 
 
 rule find_rheobase:
-    message:
-        "Count spikes and find the rheobase ({wildcards.bucket})."
     input:
         lambda wildcards: plan.sweep_tables(plan.buckets[wildcards.bucket]),
     output:
         f"{RESULTS}/efeatures/rheobase/{{bucket}}.parquet",
-    params:
-        item=lambda wildcards: plan.settings("find_rheobase", wildcards.bucket),
-        code=plan.code["find_rheobase"],
     log:
         f"{LOGS}/find_rheobase/{{bucket}}.log",
     benchmark:
@@ -22,22 +17,23 @@ rule find_rheobase:
     conda:
         "../../envs/ephysflow.yaml"
     resources:
+        plan=str(plan_file),
         mem_mb=1000,
         runtime=30,
+    params:
+        item=lambda wildcards: plan.settings("find_rheobase", wildcards.bucket),
+        code=plan.code["find_rheobase"],
+    message:
+        "Count spikes and find the rheobase ({wildcards.bucket})."
     shell:
-        "ephysflow find-rheobase --plan {plan_file:q} --item {wildcards.bucket:q} > {log:q} 2>&1"
+        "ephysflow find-rheobase --plan {resources.plan:q} --item {wildcards.bucket:q} > {log:q} 2>&1"
 
 
 rule collect_rheobase:
-    message:
-        "Put the rheobase of all cells into one table."
     input:
         plan.bucket_rheobase(),
     output:
         f"{RESULTS}/efeatures/rheobase.parquet",
-    params:
-        item=plan.settings("collect_rheobase") if plan.sets else "",
-        code=plan.code["collect_rheobase"],
     log:
         f"{LOGS}/collect_rheobase.log",
     benchmark:
@@ -45,24 +41,23 @@ rule collect_rheobase:
     conda:
         "../../envs/ephysflow.yaml"
     resources:
+        plan=str(plan_file),
         mem_mb=1000,
         runtime=10,
+    params:
+        item=plan.settings("collect_rheobase") if plan.sets else "",
+        code=plan.code["collect_rheobase"],
+    message:
+        "Put the rheobase of all cells into one table."
     shell:
-        "ephysflow collect-rheobase --plan {plan_file:q} > {log:q} 2>&1"
+        "ephysflow collect-rheobase --plan {resources.plan:q} > {log:q} 2>&1"
 
 
 rule extract_efeatures:
-    message:
-        "Extract e-features of {wildcards.protocol} ({wildcards.bucket}, set '{wildcards.target_set}')."
     input:
         lambda wildcards: plan.extraction_inputs(**wildcards),
     output:
         f"{RESULTS}/efeatures/{{target_set}}extraction/{{protocol}}/{{bucket}}.parquet",
-    params:
-        item=lambda wildcards: plan.settings(
-            "extract_efeatures", wildcards.target_set, wildcards.protocol, wildcards.bucket
-        ),
-        code=plan.code["extract_efeatures"],
     log:
         f"{LOGS}/extract_efeatures/{{target_set}}{{protocol}}/{{bucket}}.log",
     benchmark:
@@ -70,16 +65,25 @@ rule extract_efeatures:
     conda:
         "../../envs/ephysflow.yaml"
     resources:
+        plan=str(plan_file),
         mem_mb=1000,
         runtime=60,
+    params:
+        item=lambda wildcards: plan.settings(
+            "extract_efeatures",
+            wildcards.target_set,
+            wildcards.protocol,
+            wildcards.bucket,
+        ),
+        code=plan.code["extract_efeatures"],
+    message:
+        "Extract e-features of {wildcards.protocol} ({wildcards.bucket}, set '{wildcards.target_set}')."
     shell:
-        "ephysflow extract-efeatures --plan {plan_file:q} --item '{wildcards.target_set}' {wildcards.protocol:q}"
+        "ephysflow extract-efeatures --plan {resources.plan:q} --item '{wildcards.target_set}' {wildcards.protocol:q}"
         " {wildcards.bucket:q} > {log:q} 2>&1"
 
 
 rule group_efeatures:
-    message:
-        "Pool the sweeps into targets and write the files for model fitting (set '{wildcards.target_set}')."
     input:
         lambda wildcards: plan.grouping_inputs(wildcards.target_set),
     output:
@@ -88,9 +92,6 @@ rule group_efeatures:
             results=RESULTS,
             name=[path.name for path in plan.grouping_outputs("")],
         ),
-    params:
-        item=lambda wildcards: plan.settings("group_efeatures", wildcards.target_set),
-        code=plan.code["group_efeatures"],
     log:
         f"{LOGS}/group_efeatures/{{target_set}}all_cells.log",
     benchmark:
@@ -98,15 +99,19 @@ rule group_efeatures:
     conda:
         "../../envs/ephysflow.yaml"
     resources:
+        plan=str(plan_file),
         mem_mb=2000,
         runtime=30,
+    params:
+        item=lambda wildcards: plan.settings("group_efeatures", wildcards.target_set),
+        code=plan.code["group_efeatures"],
+    message:
+        "Pool the sweeps into targets and write the files for model fitting (set '{wildcards.target_set}')."
     shell:
-        "ephysflow group-efeatures --plan {plan_file:q} --item '{wildcards.target_set}' > {log:q} 2>&1"
+        "ephysflow group-efeatures --plan {resources.plan:q} --item '{wildcards.target_set}' > {log:q} 2>&1"
 
 
 rule group_efeatures_of_cell:
-    message:
-        "Write the files for model fitting of {wildcards.cell} alone (set '{wildcards.target_set}')."
     input:
         lambda wildcards: plan.grouping_inputs_of_cell(**wildcards),
     output:
@@ -115,9 +120,6 @@ rule group_efeatures_of_cell:
             results=RESULTS,
             name=paths.MODEL_FITTING_FILES,
         ),
-    params:
-        item=lambda wildcards: plan.settings("group_efeatures_of_cell", wildcards.target_set, wildcards.cell),
-        code=plan.code["group_efeatures_of_cell"],
     log:
         f"{LOGS}/group_efeatures_of_cell/{{target_set}}{{cell}}.log",
     benchmark:
@@ -125,7 +127,15 @@ rule group_efeatures_of_cell:
     conda:
         "../../envs/ephysflow.yaml"
     resources:
+        plan=str(plan_file),
         mem_mb=1000,
         runtime=10,
+    params:
+        item=lambda wildcards: plan.settings(
+            "group_efeatures_of_cell", wildcards.target_set, wildcards.cell
+        ),
+        code=plan.code["group_efeatures_of_cell"],
+    message:
+        "Write the files for model fitting of {wildcards.cell} alone (set '{wildcards.target_set}')."
     shell:
-        "ephysflow group-efeatures-of-cell --plan {plan_file:q} --item '{wildcards.target_set}' {wildcards.cell:q} > {log:q} 2>&1"
+        "ephysflow group-efeatures-of-cell --plan {resources.plan:q} --item '{wildcards.target_set}' {wildcards.cell:q} > {log:q} 2>&1"

@@ -2,13 +2,8 @@
 if plan.example_recordings():
 
     rule example_recordings:
-        message:
-            "Simulate the embedded example's recordings."
         output:
             plan.example_recordings(),
-        params:
-            item=plan.settings("example_recordings"),
-            code=plan.code["example_recordings"],
         log:
             f"{LOGS}/example_recordings.log",
         benchmark:
@@ -16,7 +11,13 @@ if plan.example_recordings():
         conda:
             "../../envs/ephysflow.yaml"
         resources:
+            plan=str(plan_file),
             mem_mb=1000,
             runtime=10,
+        params:
+            item=plan.settings("example_recordings"),
+            code=plan.code["example_recordings"],
+        message:
+            "Simulate the embedded example's recordings."
         shell:
-            "ephysflow example-recordings --plan {plan_file:q} > {log:q} 2>&1"
+            "ephysflow example-recordings --plan {resources.plan:q} > {log:q} 2>&1"

@@ -1,20 +1,15 @@
 rule plots:
-    message:
-        "Plots of recordings, features, f-I curves and impedance."
     input:
         plan.plot_outputs(),
+    message:
+        "Plots of recordings, features, f-I curves and impedance."
 
 
 rule plot_recordings:
-    message:
-        "Draw the sweeps of {wildcards.cell}."
     input:
         lambda wildcards: plan.plot_recordings_inputs(wildcards.cell),
     output:
         f"{RESULTS}/plots/recordings/{{cell}}.pdf",
-    params:
-        item=lambda wildcards: plan.settings("plot_recordings", wildcards.cell),
-        code=plan.code["plot_recordings"],
     log:
         f"{LOGS}/plot_recordings/{{cell}}.log",
     benchmark:
@@ -22,22 +17,23 @@ rule plot_recordings:
     conda:
         "../../envs/ephysflow.yaml"
     resources:
+        plan=str(plan_file),
         mem_mb=1000,
         runtime=10,
+    params:
+        item=lambda wildcards: plan.settings("plot_recordings", wildcards.cell),
+        code=plan.code["plot_recordings"],
+    message:
+        "Draw the sweeps of {wildcards.cell}."
     shell:
-        "ephysflow plot-recordings --plan {plan_file:q} --item {wildcards.cell:q} > {log:q} 2>&1"
+        "ephysflow plot-recordings --plan {resources.plan:q} --item {wildcards.cell:q} > {log:q} 2>&1"
 
 
 rule plot_efeatures:
-    message:
-        "Draw features against amplitude with their targets (set '{wildcards.target_set}')."
     input:
         lambda wildcards: plan.plot_efeatures_inputs(wildcards.target_set),
     output:
         f"{RESULTS}/plots/efeatures/{{target_set}}features.pdf",
-    params:
-        item=lambda wildcards: plan.settings("plot_efeatures", wildcards.target_set),
-        code=plan.code["plot_efeatures"],
     log:
         f"{LOGS}/plot_efeatures/{{target_set}}features.log",
     benchmark:
@@ -45,28 +41,33 @@ rule plot_efeatures:
     conda:
         "../../envs/ephysflow.yaml"
     resources:
+        plan=str(plan_file),
         mem_mb=1000,
         runtime=10,
+    params:
+        item=lambda wildcards: plan.settings("plot_efeatures", wildcards.target_set),
+        code=plan.code["plot_efeatures"],
+    message:
+        "Draw features against amplitude with their targets (set '{wildcards.target_set}')."
     shell:
-        "ephysflow plot-efeatures --plan {plan_file:q} --item '{wildcards.target_set}' > {log:q} 2>&1"
+        "ephysflow plot-efeatures --plan {resources.plan:q} --item '{wildcards.target_set}' > {log:q} 2>&1"
 
 
 rule plot_overview:
-    message:
-        "Draw f-I curves, impedance and the summary figure."
     input:
         plan.overview_inputs(),
     output:
         report(
-            plan.overview_outputs()[0], caption="../report/fi_curves.rst", category="Overview"
+            plan.overview_outputs()[0],
+            caption="../report/fi_curves.rst",
+            category="Overview",
         ),
         plan.overview_outputs()[1],
         report(
-            plan.overview_outputs()[2], caption="../report/summary.rst", category="Overview"
+            plan.overview_outputs()[2],
+            caption="../report/summary.rst",
+            category="Overview",
         ),
-    params:
-        item=plan.settings("plot_overview") if plan.sets else "",
-        code=plan.code["plot_overview"],
     log:
         f"{LOGS}/plot_overview.log",
     benchmark:
@@ -74,7 +75,13 @@ rule plot_overview:
     conda:
         "../../envs/ephysflow.yaml"
     resources:
+        plan=str(plan_file),
         mem_mb=2000,
         runtime=20,
+    params:
+        item=plan.settings("plot_overview") if plan.sets else "",
+        code=plan.code["plot_overview"],
+    message:
+        "Draw f-I curves, impedance and the summary figure."
     shell:
-        "ephysflow plot-overview --plan {plan_file:q} > {log:q} 2>&1"
+        "ephysflow plot-overview --plan {resources.plan:q} > {log:q} 2>&1"

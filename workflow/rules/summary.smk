@@ -1,6 +1,4 @@
 rule summarise:
-    message:
-        "Put together what was left out, what is doubtful, and what came out."
     input:
         plan.summary_inputs(),
     output:
@@ -10,9 +8,6 @@ rule summarise:
             caption="../report/tables.rst",
             category="Tables",
         ),
-    params:
-        item=plan.settings("summarise"),
-        code=plan.code["summarise"],
     log:
         f"{LOGS}/summarise.log",
     benchmark:
@@ -20,7 +15,13 @@ rule summarise:
     conda:
         "../../envs/ephysflow.yaml"
     resources:
+        plan=str(plan_file),
         mem_mb=1000,
         runtime=10,
+    params:
+        item=plan.settings("summarise"),
+        code=plan.code["summarise"],
+    message:
+        "Put together what was left out, what is doubtful, and what came out."
     shell:
-        "ephysflow summarise --plan {plan_file:q} > {log:q} 2>&1"
+        "ephysflow summarise --plan {resources.plan:q} > {log:q} 2>&1"

@@ -9,12 +9,32 @@ from collections.abc import Sequence
 from ephysflow.errors import EphysflowError
 
 JOBS = {
-    "example-recordings": ("ephysflow.example.step", "example_recordings", "make the embedded example's recordings"),
+    "example-recordings": (
+        "ephysflow.example.step",
+        "example_recordings",
+        "make the embedded example's recordings",
+    ),
     "ingest-recordings": ("ephysflow.recordings.ingestion", "ingest_recordings", "sweep table of one cell"),
-    "find-rheobase": ("ephysflow.efeatures.rheobase_step", "find_rheobase", "rheobase of the cells of a bucket"),
-    "collect-rheobase": ("ephysflow.efeatures.rheobase_table", "collect_rheobase", "rheobase table of all cells"),
-    "extract-efeatures": ("ephysflow.efeatures.extraction_step", "extract_efeatures", "features of a protocol"),
-    "group-efeatures": ("ephysflow.efeatures.grouping_step", "group_efeatures", "targets and model-fitting files"),
+    "find-rheobase": (
+        "ephysflow.efeatures.rheobase_step",
+        "find_rheobase",
+        "rheobase of the cells of a bucket",
+    ),
+    "collect-rheobase": (
+        "ephysflow.efeatures.rheobase_table",
+        "collect_rheobase",
+        "rheobase table of all cells",
+    ),
+    "extract-efeatures": (
+        "ephysflow.efeatures.extraction_step",
+        "extract_efeatures",
+        "features of a protocol",
+    ),
+    "group-efeatures": (
+        "ephysflow.efeatures.grouping_step",
+        "group_efeatures",
+        "targets and model-fitting files",
+    ),
     "group-efeatures-of-cell": (
         "ephysflow.efeatures.grouping_step",
         "group_efeatures",
@@ -22,7 +42,11 @@ JOBS = {
     ),
     "plot-recordings": ("ephysflow.plots.steps", "plot_recordings", "sweeps of one cell, drawn"),
     "plot-efeatures": ("ephysflow.plots.steps", "plot_efeatures", "features against amplitude, drawn"),
-    "plot-overview": ("ephysflow.plots.steps", "plot_overview", "f-I curves, impedance and the summary figure"),
+    "plot-overview": (
+        "ephysflow.plots.steps",
+        "plot_overview",
+        "f-I curves, impedance and the summary figure",
+    ),
     "summarise": ("ephysflow.summary", "summarise", "exclusions and tables for people"),
 }
 """Subcommands that the rules call: module, function of one `ephysflow.job.Job`, help text."""
@@ -72,8 +96,12 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     }
     for name, (_, _, text) in JOBS.items():
         subparsers[name] = commands.add_parser(name, help=f"(rule) {text}", description=text)
-        subparsers[name].add_argument("--plan", required=True, help="plan file, written when the Snakefile is parsed")
-        subparsers[name].add_argument("--item", nargs="*", default=[], help="the item, by the wildcards of its rule")
+        subparsers[name].add_argument(
+            "--plan", required=True, help="plan file, written when the Snakefile is parsed"
+        )
+        subparsers[name].add_argument(
+            "--item", nargs="*", default=[], help="the item, by the wildcards of its rule"
+        )
     return parser, subparsers
 
 
@@ -103,6 +131,6 @@ def _spare_pandas() -> None:
                 raise ModuleNotFoundError("not wanted in this job")
 
     if "pandas" not in sys.modules:
-        sys.meta_path.insert(0, NoPandas)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, NoPandas)
         pa.array([0])
-        sys.meta_path.remove(NoPandas)  # type: ignore[arg-type]
+        sys.meta_path.remove(NoPandas)

@@ -56,8 +56,12 @@ BLOCK = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("folder", type=Path, help="where to write config.yaml, recordings.tsv and targets.yaml")
-    parser.add_argument("--data", type=Path, help="folder of recordings: the sheet is filled from what they hold")
+    parser.add_argument(
+        "folder", type=Path, help="where to write config.yaml, recordings.tsv and targets.yaml"
+    )
+    parser.add_argument(
+        "--data", type=Path, help="folder of recordings: the sheet is filled from what they hold"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -69,9 +73,13 @@ def run(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.folder
     names = ("config.yaml", "recordings.tsv", "targets.yaml")
     if there := [name for name in names if (folder / name).exists()]:
-        raise ConfigurationError(f"{folder}: {', '.join(there)} is already there; name another folder or move it")
+        raise ConfigurationError(
+            f"{folder}: {', '.join(there)} is already there; name another folder or move it"
+        )
     found = find_recordings(arguments.data) if arguments.data else Found()
-    protocols = list(dict.fromkeys(p.partition("=")[0] for row in found.rows for p in row["protocol"].split(";")))
+    protocols = list(
+        dict.fromkeys(p.partition("=")[0] for row in found.rows for p in row["protocol"].split(";"))
+    )
     write_text(folder / "recordings.tsv", sheet_text(found.rows, folder))
     write_text(folder / "targets.yaml", TARGETS.format(blocks="".join(map(_block, protocols or ["IDrest"]))))
     stimuli = ", ".join(f'"{name}": Step' for name in sorted(found.unknown_protocols))
@@ -79,7 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
     config = CONFIG.format(folder=folder, stimuli="", protocols=", ".join(rheobase))
     if stimuli:
         config = config.replace(
-            "  stimuli: {}", f"  # Found in your files, to be named (is it a Step?), then add their rows:\n  # stimuli: {{{stimuli}}}\n  stimuli: {{}}"
+            "  stimuli: {}",
+            f"  # Found in your files, to be named (is it a Step?), then add their rows:\n  # stimuli: {{{stimuli}}}\n  stimuli: {{}}",
         )
     write_text(folder / "config.yaml", config)
     for name in names:
@@ -96,7 +105,12 @@ def sheet_text(rows: list[dict[str, str]], folder: Path) -> str:
     from ephysflow.recordings.sheet import COLUMNS
 
     files = ("filepath", "i_file", "v_file")
-    columns = ["cell", "protocol", *(key for key in files if not rows or any(key in row for row in rows)), "ljp"]
+    columns = [
+        "cell",
+        "protocol",
+        *(key for key in files if not rows or any(key in row for row in rows)),
+        "ljp",
+    ]
     lines = ["# One row a file, columns separated by tabs. All columns that there are:"]
     lines += [f"#   {column.name:28}{column.help}" for column in COLUMNS]
     lines.append("\t".join(columns))
@@ -124,4 +138,6 @@ def _block(protocol: str) -> str:
         return BLOCK.format(protocol=protocol, amplitudes="150, 200", tolerance=20, efeatures=firing)
     if _stimulus(protocol) == "SpikeRec":
         return ""
-    return BLOCK.format(protocol=protocol, amplitudes="200", tolerance=50, efeatures="Spikecount, voltage_base")
+    return BLOCK.format(
+        protocol=protocol, amplitudes="200", tolerance=50, efeatures="Spikecount, voltage_base"
+    )

@@ -43,7 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"E-features: {len(kept)} features at {stimuli} stimuli, for model fitting:")
         for path in paths.model_fitting(results, name)[:3]:
             print(f"    {path}")
-        print(f"    every mean can be traced: {paths.target_table(results, name)}, {paths.feature_table(results, name)}")
+        print(
+            f"    every mean can be traced: {paths.target_table(results, name)}, {paths.feature_table(results, name)}"
+        )
     if paths.summary_plot(results).is_file():
         print(f"Look at:    {paths.summary_plot(results)}, {results / 'plots'}/")
     return 0

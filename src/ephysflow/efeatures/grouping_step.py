@@ -72,7 +72,7 @@ def group_efeatures(job: Job) -> None:
         },
     }
     grouped = _group(item, sweeps, features.to_pandas(), rheobase, stimuli)
-    files = {
+    files: dict[str, dict[str, Any]] = {
         "features.json": features_json(grouped),
         "protocols.json": protocols_json(grouped),
         "currents.json": currents_json(sweeps, rheobase, item["default_std_value"]),
@@ -111,7 +111,10 @@ def _group(
 
 def _target_table(grouped: GroupedFeatures) -> list[dict[str, Any]]:
     rows = grouped.targets.to_dict("records")
-    return [{**row, "settings": canonical_json(row["settings"])} for row in rows]
+    return [
+        {**{str(key): value for key, value in row.items()}, "settings": canonical_json(row["settings"])}
+        for row in rows
+    ]
 
 
 def _write_model_fitting(folder: Path, files: Mapping[str, Any], provenance: Provenance) -> None:

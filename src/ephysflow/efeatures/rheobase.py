@@ -243,7 +243,8 @@ def cell_rheobase(
             problem = "the amplitude of the stimulus is not known"
         else:
             start, end = (
-                efel_settings.get(a, row[b]) for a, b in (("stim_start", "ton"), ("stim_end", "toff"))
+                efel_settings.get(a, row[b])
+                for a, b in (("stim_start", "response_start"), ("stim_end", "response_end"))
             )
             count = evoked_count(times, start, end)
         if problem:

@@ -46,7 +46,9 @@ def find_recordings(folder: Path) -> Found:
         raise ConfigurationError(f"{folder}: is not a folder")
     found = Found()
     waves: dict[tuple[Path, str], dict[str, Path]] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
+    for path in sorted(
+        path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")
+    ):
         try:
             reader, _ = recognise(path)
             if reader == "igor":

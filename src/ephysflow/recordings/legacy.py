@@ -201,9 +201,9 @@ def _excluded(
     """
     given, unit = content.get("exclude"), content.get("exclude_unit") or "nA"
     unit = unit[0] if isinstance(unit, list) and unit else unit
-    if not _says_something(given):
+    if not isinstance(given, list) or not _says_something(given):
         return [{} for _ in range(n_files)]
-    lists = given if isinstance(given, list) and all(isinstance(part, list) for part in given) else [given]
+    lists = given if all(isinstance(part, list) for part in given) else [given]
     try:
         factor = unit_factor(str(unit), "current")
         amplitudes = [[float(value) * factor for value in part] for part in lists]

@@ -28,7 +28,10 @@ COLUMNS = (
     column("reader", _TEXT),
     column("dt", _NUMBER, "ms", "sampling interval"),
     column("n_samples", _INTEGER),
-    *(column(name, _NUMBER, "ms") for name in ("ton", "tmid", "tmid2", "t1", "t2", "t3", "t4", "toff", "tend")),
+    *(
+        column(name, _NUMBER, "ms")
+        for name in ("ton", "tmid", "tmid2", "t1", "t2", "t3", "t4", "toff", "tend")
+    ),
     column("response_start", _NUMBER, "ms", "start of the stretch in which features look for the response"),
     column("response_end", _NUMBER, "ms", "end of that stretch"),
     column("amp", _NUMBER, "nA", "amplitude relative to hypamp"),
@@ -147,4 +150,6 @@ def sweep_parameters(tables: Sequence[Path]) -> pa.Table:
     """Return the rows of several sweep tables without the traces; errors as `read_sweeps`."""
     names = [field.name for field in COLUMNS]
     schema = pa.schema(COLUMNS)
-    return pa.concat_tables([schema.empty_table(), *(read_table(path, names).cast(schema) for path in tables)])
+    return pa.concat_tables(
+        [schema.empty_table(), *(read_table(path, names).cast(schema) for path in tables)]
+    )

@@ -19,5 +19,7 @@ def resolve_stimulus(name: str, folder: Path | None = None) -> Stimulus:
         return STIMULI[name]
     own = load_user_object(name, folder)
     if not (isinstance(own, type) and issubclass(own, Stimulus)):
-        raise ConfigurationError(f"{name}: a stimulus class must be a subclass of ephysflow's Stimulus; it is {own!r}")
+        raise ConfigurationError(
+            f"{name}: a stimulus class must be a subclass of ephysflow's Stimulus; it is {own!r}"
+        )
     return own()

@@ -68,10 +68,13 @@ def _check_sections(path: Path) -> None:
     if head[:4] == b"ABF ":
         samples, ignored = struct.unpack_from("<ih", head, 10)
         block, tag_block, tags = struct.unpack_from("<3i", head, 40)
+        (sweeps,) = struct.unpack_from("<i", head, 16)
         parts = [(block * 512 + ignored, samples * 2), (tag_block * 512, tags * 64)]
     else:
         sections = [struct.unpack_from("<IIq", head, 76 + 16 * k) for k in range(18)]
-        parts = [(block * 512, item * count) for block, item, count in sections if count]
+        (sweeps,) = struct.unpack_from("<I", head, 12)
+        parts = [(block * 512, max(item, 1) * count) for block, item, count in sections if count]
+    parts.append((0, sweeps * 2))  # pyabf lists the sweeps before it looks at their samples
     if any(start < 0 or length < 0 or start + length > size for start, length in parts):
         raise short
 

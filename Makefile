@@ -20,8 +20,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else "ephysflow needs Python 3.11 or newer; $(PYTHON) is %d.%d. Try: make PYTHON=python3.12 run" % v)'
 ifdef UV
 	uv venv -q --allow-existing --python $(PYTHON) $(VENV)
-	uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
-	uv pip install -q --python $(BIN)/python --no-deps -e .
+	uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
+	uv pip install -q --compile-bytecode --python $(BIN)/python --no-deps -e .
 else
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
@@ -31,7 +31,7 @@ endif
 
 $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
 ifdef UV
-	uv pip install -q --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.lock
 else
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
 endif

@@ -18,9 +18,14 @@ SCHEMA = pa.schema([column("name", pa.string()), column("amp", pa.float64(), "nA
 def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
     target = tmp_path / "a.txt"
     write_text(target, "old")
-    with pytest.raises(RuntimeError, match="disk"), replacing(target) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError("disk")
+
+    def fail_halfway() -> None:
+        with replacing(target) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        fail_halfway()
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 

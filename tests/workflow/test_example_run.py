@@ -91,9 +91,11 @@ def test_detected_stimuli_are_the_true_ones(example):
     for stimulus in truth:
         row = rows[stimulus.cell, stimulus.protocol, stimulus.sweep]
         where = f"{stimulus.cell} {stimulus.protocol} {stimulus.sweep}"
+        # a ramp hides its beginning in the noise: 1 pA is reached after some ms
+        exactness = 3.0 if row["ecode"] == "Ramp" else 1.01 * row["dt"]
         for key in ("ton", "tmid", "tmid2", "toff"):
             if (time := getattr(stimulus, key)) is not None:
-                assert row[key] == pytest.approx(time, abs=1.01 * row["dt"]), (where, key)
+                assert row[key] == pytest.approx(time, abs=exactness), (where, key)
         for key in ("amp", "amp2", "hypamp"):
             if (level := getattr(stimulus, key)) is not None:
                 assert row[key] == pytest.approx(level, abs=max(0.001, 0.01 * abs(level))), (where, key)

@@ -1,6 +1,7 @@
 """``ephysflow verify``: are results whole and up to date?"""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 
@@ -22,10 +23,12 @@ def run(arguments: argparse.Namespace) -> int:
     from ephysflow.verification import expected_files, left_over, verify_results
 
     if arguments.config is not None:
-        config, files = read_yaml(arguments.config), [arguments.config]
+        config, files = read_yaml(arguments.config) or {}, [arguments.config]
     else:
         config, files = read_origin(arguments.results)
-    plan = make_plan(load({**config, "results": str(arguments.results)}, files), CodeHasher())
+    configuration = load(config, files)
+    content = {**configuration.content, "results": str(arguments.results)}
+    plan = make_plan(replace(configuration, content=content), CodeHasher())
     findings = list(verify_results(plan))
     for finding in findings:
         print(f"{finding.status:8} {finding.path}: {finding.reason}")

@@ -24,6 +24,9 @@ from ephysflow.recordings.user_stimuli import resolve_stimulus
 SUMMARY_FEATURES = ("mean_frequency", "AP_amplitude", "voltage_base")
 """Features that the summary figure shows when they are there; the first two."""
 
+SUMMARY_SHARES = (0.9, 1.0, 1.5, 2.5)
+"""Amplitudes of the sweeps that it shows, as shares of the rheobase."""
+
 
 def plot_recordings(job: Job) -> None:
     """Draw all sweeps of a cell, protocol by protocol, one protocol in memory at a time."""
@@ -104,7 +107,6 @@ def feature_panels(
         groups.setdefault((row["protocol"], row["efeature"], row["settings"]), []).append(row)
     panels = []
     for (protocol, feature, settings), rows in groups.items():
-        relative = any(row["amp_rel"] is not None for row in rows) and not absolute
         means = [
             (target["amplitude"], target["mean"], target["std"])
             for target in targets
@@ -112,8 +114,17 @@ def feature_panels(
             and target["kept"]
             and _same_settings(target["settings"], settings)
         ]
-        panels.append(FeaturePanel(feature, protocol, rows, means, against="amp_rel" if relative else "amp"))
+        against = _axis(rows, absolute)
+        shown = [{**row, "delta": row["amp"]} for row in rows] if against == "delta" else rows
+        panels.append(FeaturePanel(feature, protocol, shown, means, against=against))
     return panels
+
+
+def _axis(rows: Sequence[Mapping[str, Any]], absolute: bool) -> str:
+    """Return what the values are drawn against: the amplitude by which targets choose their sweeps."""
+    if any(row["matched_by"] == "delta" for row in rows):
+        return "delta"
+    return "amp_rel" if not absolute and any(row["amp_rel"] is not None for row in rows) else "amp"
 
 
 def _same_settings(of_target: str, of_value: str) -> bool:
@@ -166,7 +177,9 @@ def _summary(
         return _empty("no step protocol for a summary")
     rows = read_sweeps(best, [max(dict.fromkeys(protocols), key=protocols.count)])
     rows.sort(key=lambda row: row["amp"])
-    chosen = [rows[k] for k in sorted({round(k) for k in np.linspace(0, len(rows) - 1, 4)})]
+    scale = rheobase.get(rows[0]["cell"]) or rows[-1]["amp"] / 2.5
+    wanted = [min(rows, key=lambda row: abs(row["amp"] / scale - share)) for share in SUMMARY_SHARES]
+    chosen = list({row["sweep"]: row for row in wanted}.values())
     return summary_figure(chosen, amplitudes, counts, cells, rheobase, (distinct[0], distinct[1]))
 
 

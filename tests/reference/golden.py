@@ -111,6 +111,7 @@ class Case:
     """Inputs and outputs of one BluePyEfe run."""
 
     def __init__(self, shared: Path, name: str):
+        self.shared = shared
         self.name = name
         self.folder = shared / "golden" / "efeatures" / name
         self.config = json.loads((self.folder / "config.json").read_text())
@@ -180,6 +181,8 @@ class Case:
         """Targets in list form, each once; those that BluePyEfe chose itself, from its table."""
         given = self.config["targets"]
         if given is None:
+            # BluePyEfe chooses none without a rheobase; ours has one here, the one of the other case
+            chosen = self.table("targets") or Case(self.shared, "b6b8_auto_targets_absolute").table("targets")
             given = [
                 {
                     "efeature": row["efel_feature"],
@@ -187,7 +190,7 @@ class Case:
                     "amplitude": json.loads(row["amplitude"]),
                     "tolerance": float(row["tolerance"]),
                 }
-                for row in self.table("targets")
+                for row in chosen
             ]
         elif isinstance(given, dict):
             (tolerance,) = {t for entry in given.values() for t in entry["tolerances"]}
@@ -334,6 +337,8 @@ def raw_sweep(case: Case, row: Row) -> tuple[np.ndarray, np.ndarray]:
             binarywave.load(str(case.data / entry[key]))["wave"]["wData"].astype(np.float32)
             for key in ("i_file", "v_file")
         )
+    elif entry["filepath"].endswith(".txt"):
+        return _column(case.data / entry["filepath"], entry, row["place"])
     elif entry["filepath"].endswith(".npz"):
         with np.load(case.data / entry["filepath"]) as arrays:
             current, voltage = arrays["current"], arrays["voltage"]
@@ -345,6 +350,17 @@ def raw_sweep(case: Case, row: Row) -> tuple[np.ndarray, np.ndarray]:
             entry = {"i_unit": "A", "v_unit": "V", **entry}
     current = current * {"A": 1e9, "pA": 1e-3}[entry["i_unit"]]
     return voltage * {"V": 1e3, "mV": 1.0}[entry["v_unit"]] - entry.get("ljp", 0.0), current
+
+
+def _column(path: Path, entry: Row, place: int) -> tuple[np.ndarray, np.ndarray]:
+    """One column of a text file in mV, with the current that its metadata describe (section 3.4)."""
+    cells = [line.split("\t")[place].strip() for line in path.read_text().splitlines()]
+    voltage = np.array([0.0 if cell in ("", "-") else float(cell) for cell in cells])
+    voltage = voltage[: len(voltage) - int(100 / entry["dt"])] - entry["ljp"]
+    ton, toff = (int(entry[key] / entry["dt"]) for key in ("ton", "toff"))
+    current = np.full(len(voltage), float(entry["hypamp"]))
+    current[ton:toff] += entry["amplitudes"][place]
+    return voltage, current * 1e-3
 
 
 def _series_names(name: str) -> tuple[str, str]:
@@ -406,8 +422,8 @@ def defined_threshold(row: Row, voltage: np.ndarray) -> float:
 
 def stock_efel(
     row: Row, voltage: np.ndarray, current: np.ndarray, names: Sequence[str], settings: Row
-) -> dict[str, float]:
-    """Features of a sweep by eFEL as it is installed, as section 3.10 describes the call; NaN where it has none."""
+) -> dict[str, Any]:
+    """What eFEL as it is installed returns for a sweep, called as section 3.10 describes."""
     import efel
 
     trace = {
@@ -430,8 +446,26 @@ def stock_efel(
         warnings.simplefilter("ignore")
         found = efel.get_feature_values([trace], list(names), raise_warnings=False)[0]
         efel.reset()
-        means = {name: np.nan if v is None or not len(v) else np.nanmean(v) for name, v in found.items()}
-    return {name: float(mean) if np.isfinite(mean) else math.nan for name, mean in means.items()}
+    return found
+
+
+def value_of(found: Any) -> float:
+    """One number for what eFEL returned (section 3.10); NaN where it has none."""
+    mean = math.nan if found is None or not len(found) else float(np.nanmean(found))
+    return mean if math.isfinite(mean) else math.nan
+
+
+def largest_changes(current: np.ndarray, count: int, width: int) -> list[int]:
+    """Samples at which the mean over the next `width` samples differs most from that over the last ones."""
+    sums = np.concatenate(([0.0], np.cumsum(current, dtype=float)))
+    means = (sums[width:] - sums[:-width]) / width
+    change = np.zeros(len(current))
+    change[width : len(current) - width + 1] = np.abs(means[width:] - means[:-width])
+    found = []
+    for _ in range(count):
+        found.append(int(np.argmax(change)))
+        change[max(0, found[-1] - 2 * width) : found[-1] + 2 * width + 1] = 0.0
+    return sorted(found)
 
 
 # ------------------------------------------------------------------------------------------------- grouping

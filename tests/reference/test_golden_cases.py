@@ -41,6 +41,7 @@ from golden import (
     expected_step,
     expected_targets,
     has_given_times,
+    largest_changes,
     number,
     pulses_of,
     raw_sweep,
@@ -50,6 +51,7 @@ from golden import (
     same_number,
     stock_efel,
     target_amplitude,
+    value_of,
 )
 
 from ephysflow import api
@@ -81,10 +83,6 @@ RIGHT_CASE = {
 
 READ_AMPLITUDE = {"ohmic_input_resistance", "ohmic_input_resistance_vb_ssse"}
 """Features that eFEL computes from the amplitude of the stimulus."""
-
-WRONG_FEATURES = {"multiple_decay_time_constant_after_stim"}
-"""BluePyEfe has no value of it: eFEL, given the pulses that it says it hands over, has one."""
-
 
 def data_of(name: str) -> str:
     return next(data for data in ("b6b8", "csv", "nwb", "sscx2", "synth_ecodes", "synth_nwb") if name.startswith(data))
@@ -186,21 +184,21 @@ def test_right_times(shared) -> None:
     ],
 )
 def test_right_times_are_where_the_current_changes_most(shared, name, data, protocol) -> None:
-    """The commands of these files are free of noise or nearly so; the ramp's start is given."""
+    """In files of commands and of generated sweeps from one sample to the next; in recorded ones in 10 ms means."""
     case = case_of(shared, name)
-    rows = [row for row in case.recordings if row["protocol"] == protocol]
-    place = len([row for row in rows if row["cell"] == rows[-1]["cell"]]) - 1
-    last = {**rows[-1], "place": place, "sweep_id": rows[-1]["id"]}
-    _, current = raw_sweep(case, last)
-    dt = number(last["dt"])
     times, tolerance = RIGHT_TIMES[data, protocol]
-    wanted = [time for key, time in times.items() if key not in case.entry(last["cell"], protocol, place)]
-    change = np.abs(np.diff(current, prepend=current[0]))
-    found = []
-    for _ in wanted:
-        found.append(int(np.argmax(change)))
-        change[max(0, found[-1] - 5) : found[-1] + 6] = 0.0
-    np.testing.assert_allclose(sorted(k * dt for k in found), wanted, atol=tolerance + 1e-9)
+    rows = [row for row in case.recordings if row["protocol"] == protocol]
+    rows = [row for row in rows if row["cell"] == rows[-1]["cell"]]
+    rows = [{**row, "place": place, "sweep_id": row["id"]} for place, row in enumerate(rows)]
+    dt = number(rows[0]["dt"])
+    entry = case.entry(rows[0]["cell"], protocol, 0)
+    wanted = [time for key, time in times.items() if key not in entry]
+    if data == "sscx2":
+        current = np.mean([raw_sweep(case, row)[1] for row in rows], axis=0)
+        found = largest_changes(current, len(wanted), round(10 / dt))
+    else:
+        found = largest_changes(raw_sweep(case, rows[-1])[1], len(wanted), 1)
+    np.testing.assert_allclose(np.array(found) * dt, wanted, atol=tolerance + 1e-9)
 
 
 def test_detected_times_are_right(run) -> None:
@@ -255,15 +253,19 @@ def test_amplitudes(run) -> None:
                 assert row[key] == pytest.approx(value, rel=1e-6, abs=1e-9), (row["files"], key)
 
 
+@pytest.mark.parametrize("run", ["sscx2_autodetect"], indirect=True)
 def test_detected_amplitudes_are_those_of_published_times(shared, run) -> None:
-    """Defect 2: 54 of 64, 17 of 36, ... of BluePyEfe's are wrong by more than 20 pA."""
-    if run.case.name != "sscx2_autodetect":
-        pytest.skip("only sscx2_autodetect has a twin with published times")
+    """Defect 2: BluePyEfe's are wrong by more than 20 pA in 91 of 172 sweeps; ours in none."""
     twin = case_of(shared, "sscx2_all_ecodes_onoff")
-    for row, reference in run.pairs(twin):
-        if row["protocol"] in ("IDrest", "IDthresh", "IV", "sAHP"):
-            for key in ("amp", "hypamp", *(["amp2"] if row["ecode"] == "SAHP" else [])):
-                assert row[key] == pytest.approx(number(reference[key]), abs=0.003), (row["files"], key)
+    wrong = dict.fromkeys(("IV", "IDthresh", "IDrest", "sAHP"), 0)
+    for (row, reference), (_, detected) in zip(run.pairs(twin), run.pairs(), strict=True):
+        if row["protocol"] in wrong:
+            keys = ("amp", "amp2") if row["ecode"] == "SAHP" else ("amp",)
+            errors = [abs(number(detected[key]) - number(reference[key])) for key in keys]
+            wrong[row["protocol"]] += max(errors) > 0.020
+            for key in keys:
+                assert row[key] == pytest.approx(number(reference[key]), abs=0.020), (row["files"], key)
+    assert wrong == {"IV": 54, "IDthresh": 17, "IDrest": 8, "sAHP": 12}
 
 
 def test_spike_thresholds(run) -> None:
@@ -275,7 +277,9 @@ def test_spike_thresholds(run) -> None:
         else:
             assert math.isnan(theirs) == (number(reference["ton"]) == 0)
             voltage, _ = raw_sweep(run.case, row)
-            assert row["auto_threshold"] == pytest.approx(defined_threshold(row, voltage), rel=1e-6)
+            # where the last pulse ends is known to a sample, and the potential then rises by 0.1 mV a sample
+            allowed = 0.1 if row["ecode"] == "SpikeRec" else 1e-5
+            assert row["auto_threshold"] == pytest.approx(defined_threshold(row, voltage), abs=allowed)
 
 
 def test_pulses_of_spikerec(run) -> None:
@@ -344,16 +348,17 @@ def test_spike_counts(run, shared) -> None:
         for cell, sweeps in zip(table["cell"], table["sweeps"], strict=True)
         for sweep in sweeps
     }
-    twin = case  # with right times (defect 2)
-    if data_of(case.name) == "b6b8" and case.name != "b6b8_no_threshold":
-        twin = case_of(shared, "b6b8_ton_toff_given")
-    elif case.name == "sscx2_autodetect":
-        twin = case_of(shared, "sscx2_all_ecodes_onoff")
     compared = 0
-    for row, reference in run.pairs(twin):
-        if row["ecode"] != "SpikeRec":
-            assert counts[row["cell"], row["protocol"], row["sweep"]] == int(reference["spikecount"] or 0), row["files"]
-            compared += 1
+    for row, reference in run.pairs():
+        if row["ecode"] == "SpikeRec":
+            continue
+        if same_inputs(row, reference, "peak_time", case.settings):
+            right = int(reference["spikecount"] or 0)
+        else:  # defect 2
+            peaks = stock_efel(row, *raw_sweep(case, row), ["peak_time"], case.settings)["peak_time"]
+            right = 0 if peaks is None else len(peaks)
+        assert counts[row["cell"], row["protocol"], row["sweep"]] == right, row["files"]
+        compared += 1
     assert compared == len(counts)
 
 
@@ -442,10 +447,9 @@ def test_spikes_of_weak_currents_are_announced(run) -> None:
     assert sum(int(match[1]) for match in ours if match) == len(theirs)
 
 
+@pytest.mark.parametrize("run", ["b6b8_auto_targets_default_fail"], indirect=True)
 def test_no_bound_on_spikes_unless_asked_for(run) -> None:
     """BluePyEfe sets upper_bound_spikecount 4 itself for auto targets with flush (3.14), and so finds no rheobase."""
-    if run.case.name != "b6b8_auto_targets_default_fail":
-        pytest.skip("the case of auto targets with flush")
     assert run.case.json("features") == {}
     options = {**rheobase_options(run.case), "settings": {"upper_bound_spikecount": 4}}
     bounded = api.compute_rheobase(run.sweeps, strategy="flush", **options)
@@ -453,8 +457,8 @@ def test_no_bound_on_spikes_unless_asked_for(run) -> None:
     assert bounded["reason"].str.contains("upper_bound_spikecount").all()
     grouped = api.group_efeatures(run.sweeps, run.features, bounded, run.case.targets)
     assert not grouped.targets["kept"].any()
-    # without the bound, the very features and stimuli of the strategy "absolute": both rheobases are equal
-    assert run.grouped.targets["kept"].any()
+    # without the bound: the very targets of the strategy "absolute", which has the same rheobase
+    assert run.grouped.targets["kept"].all()
 
 
 # ------------------------------------------------------------------------------------------------- feature values
@@ -482,63 +486,98 @@ def feature_tolerance(case: Case, feature: str) -> float:
 
 
 def test_feature_values(run, shared) -> None:
-    """BluePyEfe's where it asked eFEL about the same window, else those of stock eFEL at the right window."""
+    """BluePyEfe's where it asked eFEL about the same window, else those of stock eFEL at the right window.
+
+    Not compared: `NOT_STOCK` of SpikeRec, see test_decay_after_pulses.
+    """
     case = run.case
     twins = [case] + ([case_of(shared, "b6b8_ton_toff_given")] if data_of(case.name) == "b6b8" else [])
-    pairs = [dict((id(row), reference) for row, reference in run.pairs(twin)) for twin in twins]
+    pairs = [{id(row): reference for row, reference in run.pairs(twin)} for twin in twins]
+
+    def theirs(row: dict[str, Any], name: str, settings: dict[str, Any]) -> float | None:
+        for twin, references in zip(twins, pairs, strict=True):
+            reference = references[id(row)]
+            equal_settings = twin is case or settings == twin.settings
+            if reference.get(name) and equal_settings and same_inputs(row, reference, name, settings):
+                return number(reference[name])
+        return None
+
     from_stock = 0
     for row in run.rows:
-        values = run.of_sweep(row)
-        named = {value["efeature"] for value in values}
-        asked_there = {name for name in case.features if pairs[0][id(row)][name]}
-        assert asked_there <= named, "BluePyEfe has a feature that we have not"
+        values = [v for v in run.of_sweep(row) if (row["ecode"], v["efeature"]) != ("SpikeRec", NOT_STOCK)]
+        asked_there = {name for name in case.features if pairs[0][id(row)][name]} - {NOT_STOCK}
+        assert asked_there <= {value["efeature"] for value in values}
         stock = defaultdict(list)
         for value in values:
-            name, settings = value["efeature"], json.loads(value["settings"])
             assert value["error"] is None
-            for twin, references in zip(twins, pairs, strict=True):
-                reference = references[id(row)]
-                equal_settings = twin is case or settings == twin.settings
-                if reference.get(name) and equal_settings and same_inputs(row, reference, name, settings):
-                    if name not in WRONG_FEATURES:
-                        tolerance = feature_tolerance(case, name)
-                        assert same_number(value["value"], number(reference[name]), tolerance), (row["files"], name)
-                        break
-                    assert reference[name] == "nan"
-            else:
+            name = value["efeature"]
+            if (right := theirs(row, name, json.loads(value["settings"]))) is None:
                 stock[value["settings"]].append(value)
+            else:
+                assert same_number(value["value"], right, feature_tolerance(case, name)), (row["files"], name)
         for text, of_settings in stock.items():
             assert not has_given_times(case, row)
-            voltage, current = raw_sweep(case, row)
             names = [value["efeature"] for value in of_settings]
-            right = stock_efel(row, voltage, current, names, json.loads(text))
+            right = stock_efel(row, *raw_sweep(case, row), names, json.loads(text))
             for value in of_settings:
                 name = value["efeature"]
-                assert same_number(value["value"], right[name], 1e-6), (row["files"], name)
+                assert same_number(value["value"], value_of(right[name]), 1e-6), (row["files"], name)
                 from_stock += 1
-    clean = case.name.endswith("ton_toff_given") or case.name.startswith(("csv", "sscx2_flush", "sscx2_majority"))
-    assert (from_stock == 0) == (clean or case.name in FROM_TWIN)
+    assert (from_stock == 0) == (case.name in ALL_FROM_BLUEPYEFE)
 
 
-FROM_TWIN = {name for name in CASES if name.startswith("b6b8")} - {"b6b8_no_threshold", "b6b8_legacy_targets"}
-"""Cases whose values all stand in the table of b6b8_ton_toff_given."""
+NOT_STOCK = "multiple_decay_time_constant_after_stim"
+
+ALL_FROM_BLUEPYEFE = {
+    "b6b8_absolute_amplitude",
+    "b6b8_absolute_mean",
+    "b6b8_default_settings",
+    "b6b8_flush",
+    "b6b8_interpolation",
+    "b6b8_majority_mean",
+    "b6b8_mode_median",
+    "b6b8_nvalue2_std",
+    "b6b8_per_cell",
+    "b6b8_ton_toff_given",
+    "csv_lccr_absolute_amplitude",
+    "nwb_ton_toff_given",
+    "sscx2_flush",
+    "sscx2_legacy_config",
+    "sscx2_majority",
+}
+"""Cases whose values are all compared with BluePyEfe's: of this run, or of b6b8_ton_toff_given (right times)."""
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="efel_engine asks for a feature whose needs failed: stock eFEL has no value of it, nor has BluePyEfe",
+)
+@pytest.mark.parametrize(
+    "run", ["sscx2_all_ecodes_onoff", "sscx2_autodetect", "synth_ecodes_timing_given"], indirect=True
+)
+def test_decay_after_pulses(run) -> None:
+    """With the whole sweep as window, decay_time_constant_after_stim fails, which eFEL's file says this one needs."""
+    for row, reference in run.pairs():
+        if row["ecode"] == "SpikeRec":
+            assert reference[NOT_STOCK] == "nan"
+            stock = stock_efel(row, *raw_sweep(run.case, row), [NOT_STOCK], run.case.settings)
+            assert stock[NOT_STOCK] is None
+            (value,) = (v["value"] for v in run.of_sweep(row) if v["efeature"] == NOT_STOCK)
+            assert math.isnan(value), row["files"]
 
 
 def test_amplitudes_of_feature_rows(run) -> None:
-    for row in run.rows:
-        for value in run.of_sweep(row):
-            assert value["amp"] == row[MATCHED_BY[row["ecode"]]] or row[MATCHED_BY[row["ecode"]]] is None
-            if not run.case.absolute and row["ecode"] != "SpikeRec":
-                assert same_number(value["amp_rel"], target_amplitude(run, row) or math.nan, 1e-12)
-
-
-def test_amplitudes_relative_to_the_rheobase(run) -> None:
-    """Columns amp_rel and amp2_rel, of the sweeps and cells where amplitude and rheobase agree with BluePyEfe's."""
+    """Columns amp_rel and amp2_rel too: BluePyEfe's where amplitude and rheobase are."""
     for row, reference in run.pairs():
         name = MATCHED_BY[row["ecode"]]
-        theirs = number(reference["amp2_rel" if name == "amp2" else "amp_rel"])
-        if row["ecode"] != "SpikeRec" and same_selection(run, [(row, reference)]) and not run.case.absolute:
-            assert same_number(target_amplitude(run, row), theirs, 1e-9)
+        percent = None if run.case.absolute or row["ecode"] == "SpikeRec" else target_amplitude(run, row)
+        for value in run.of_sweep(row):
+            assert value["amp"] == row[name] or (row[name] is None and math.isnan(value["amp"]))
+            if not run.case.absolute:
+                assert same_number(value["amp_rel"], math.nan if percent is None else percent, 1e-12)
+        if percent is not None and same_selection(run, [(row, reference)]):
+            theirs = number(reference["amp2_rel" if name == "amp2" else "amp_rel"])
+            assert same_number(percent, theirs, rheobase_difference(run.case))
 
 
 # ------------------------------------------------------------------------------------------------- grouping
@@ -548,7 +587,8 @@ def same_selection(run: Run, pairs: list[tuple[dict[str, Any], dict[str, str]]])
     """Whether BluePyEfe compared the same amplitudes of these sweeps with targets."""
     for row, reference in pairs:
         theirs = run.case.rheobase[row["cell"]]
-        if not run.case.absolute and not same_number(run.known_rheobase[row["cell"]], theirs or math.nan, 1e-12):
+        ours = None if run.case.absolute else run.known_rheobase[row["cell"]]
+        if not same_number(ours, math.nan if theirs is None else theirs, rheobase_difference(run.case)):
             return False
         if not same_number(row[MATCHED_BY[row["ecode"]]], number(reference[MATCHED_BY[row["ecode"]]]), 1e-12):
             return False
@@ -570,6 +610,15 @@ def clean_protocols(run: Run, twin: Case) -> set[str]:
     }
 
 
+def rheobase_difference(case: Case) -> float:
+    """Relative difference of rheobases that are still called equal.
+
+    That of synth_ecodes stands on an amplitude above a base of 300 samples (defect 32), and differs by 0.05 percent;
+    this moves no sweep from one target to another, as test_targets_are_bluepyefes shows.
+    """
+    return 1e-3 if data_of(case.name) == "synth_ecodes" else 1e-9
+
+
 def replace_case(run: Run, twin: Case) -> Run:
     return run if twin is run.case else replace(run, case=twin)
 
@@ -587,7 +636,7 @@ def test_clean_protocols(run, shared) -> None:
         "sscx2_flush": everything,  # defect 1: one of two rheobases
         "sscx2_legacy": {"SpikeRec"},  # defect 16
         "sscx2_majority": everything,  # defect 3
-        "synth_ecodes": everything,  # defect 32: the rheobase, by 0.05 percent
+        "synth_ecodes": {"Step", "ramp", "SpikeRec"},  # defects 2 and 16
         "synth_nwb": everything,  # defect 2
     }
     if name == "b6b8_ton_toff_given" or name in RIGHT_CASE:
@@ -606,8 +655,6 @@ def reference_case(run: Run, shared: Path) -> Case:
 def test_targets(run) -> None:
     """Sweeps, values and statistics of each target, by section 3.12 from our own sweeps and values."""
     ours = run.grouped.targets.to_dict("records")
-    if run.case.config["targets"] is None and not run.case.table("targets"):
-        pytest.skip("BluePyEfe chose no targets: see test_no_bound_on_spikes_unless_asked_for")
     expected = expected_targets(run)
     assert len(ours) == len(expected)
     for row, target in zip(ours, expected, strict=True):
@@ -709,9 +756,6 @@ def expected_features(targets: list[dict[str, Any]]) -> dict[str, Any]:
 def test_features_json(run, shared) -> None:
     """The file; its numbers are those of test_targets, and BluePyEfe's where nothing wrong went in."""
     found = run.json("features")
-    if run.case.name == "b6b8_auto_targets_default_fail":
-        assert {protocol_of(key) for key in found} == {"IDRest"}
-        return
     same_content(found, expected_features(expected_targets(run)), 1e-12)
     twin = reference_case(run, shared)
     clean = {exported(protocol) for protocol in clean_protocols(run, twin)}
@@ -720,19 +764,27 @@ def test_features_json(run, shared) -> None:
     same_content(ours, theirs, 1e-4 if twin.name.startswith("csv") else 1e-6)
 
 
+def same_stimuli(found: dict[str, Any], theirs: dict[str, Any], case: Case) -> None:
+    """Assert that stimuli are equal but for 1e-9, and what is relative to the rheobase as far as that is."""
+    found, theirs = (json.loads(json.dumps(content)) for content in (found, theirs))
+    for content in (found, theirs):
+        for entry in content.values():
+            entry["step"].setdefault("thresh_perc", None)
+    percent = [{key: entry["step"].pop("thresh_perc") for key, entry in c.items()} for c in (found, theirs)]
+    same_content(*percent, rheobase_difference(case))
+    same_content(found, theirs, 1e-9)
+
+
 def test_protocols_json(run, shared) -> None:
-    """Stimuli; equal to BluePyEfe's but for 1e-9 where nothing wrong went in, else by its own definitions."""
+    """Stimuli; equal to BluePyEfe's where nothing wrong went in, else by its own definitions."""
     found = run.json("protocols")
-    if run.case.name == "b6b8_auto_targets_default_fail":
-        assert set(found) == set(run.json("features"))
-        return
     twin = reference_case(run, shared)
     clean = {exported(protocol) for protocol in clean_protocols(run, twin)}
     theirs = {exported(key): value for key, value in twin.json("protocols").items()}
-    same_content(
+    same_stimuli(
         {key: value for key, value in found.items() if protocol_of(key) in clean},
         {key: value for key, value in theirs.items() if protocol_of(key) in clean},
-        1e-9,
+        twin,
     )
     matched: dict[str, dict[int, Any]] = {}
     for target in expected_targets(run):
@@ -741,21 +793,8 @@ def test_protocols_json(run, shared) -> None:
             matched.setdefault(key, {}).update({id(row): row for row in target["found"]})
     assert set(found) == set(matched)
     for key, rows in matched.items():
-        if protocol_of(key) in clean:
-            continue
-        rows = list(rows.values())
-        if rows[0]["ecode"] in ("Step", "Ramp", "SAHP", "SpikeRec"):
-            same_content(found[key], expected_step(run, rows), 1e-9, key)
-        else:
-            # given times; only the rheobase differs, and with it what is relative to it
-            assert run.case.name == "synth_ecodes_timing_given"
-            steps = found[key]["step"], theirs[key]["step"]
-            if "waveform" in steps[0]:
-                ratio = steps[0]["amp"] / steps[1]["amp"]
-                assert ratio == pytest.approx(1.0, abs=1e-9)
-            relative = [step.pop("thresh_perc") for step in steps]
-            assert relative[0] == pytest.approx(relative[1], rel=1e-3)
-            same_content(found[key], theirs[key], 1e-9, key)
+        if protocol_of(key) not in clean:
+            same_content(found[key], expected_step(run, list(rows.values())), 1e-9, key)
 
 
 def test_currents_json(run, shared) -> None:
@@ -806,10 +845,10 @@ def test_each_cell(shared, tmp_path, name: str) -> None:
             1e-6,
         )
         steps = {exported(key): value for key, value in run.case.json("protocols", cell).items()}
-        same_content(
+        same_stimuli(
             {key: value for key, value in protocols.items() if protocol_of(key) in clean},
             {key: value for key, value in steps.items() if protocol_of(key) in clean},
-            1e-9,
+            run.case,
         )
         currents = run.case.json("currents", cell)
         ours = alone.json("currents")

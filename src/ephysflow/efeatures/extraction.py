@@ -56,7 +56,7 @@ def extract_features(
     Returns
     -------
     One dict per sweep, feature and settings, in the order of the sweeps and targets: `cell`, `protocol`,
-    `sweep`, `amp` (the parameter that targets are compared with), `amp_rel` [percent], `efeature`, `settings`
+    `sweep`, `matched_by`, `amp` (the parameter of that name), `amp_rel` [percent], `efeature`, `settings`
     (canonical JSON of those in force: with `efeature`, the identity of a value), `value`,
     `auto_threshold_used` [mV] and `error`. The value is the mean of what eFEL returns without NaN; NaN where
     that is nothing or infinite.
@@ -95,6 +95,7 @@ def extract_features(
                         "cell": row["cell"],
                         "protocol": row["protocol"],
                         "sweep": row["sweep"],
+                        "matched_by": row["matched_by"],
                         "amp": amp,
                         "amp_rel": amp_rel,
                         "efeature": name,

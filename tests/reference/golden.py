@@ -409,12 +409,12 @@ def defined_amplitudes(row: Row, current: np.ndarray) -> dict[str, float]:
     return {"hypamp": hypamp, "amp": float(filtered(current, 15).max()) - hypamp}
 
 
-def defined_threshold(row: Row, voltage: np.ndarray) -> float:
+def defined_threshold(row: Row, voltage: np.ndarray, current: np.ndarray) -> float:
     """Automatic spike threshold [mV] by section 3.9; without a stretch before the stimulus the one after it serves."""
     ton, toff = (samples(row[key], row) for key in ("ton", "toff"))
     if row["ecode"] == "SpikeRec":  # given times are those of the first pulse alone
-        last = row["tspike"][-1] + row["spike_duration"]
-        ton, toff = samples(row["tspike"][0], row), samples(last, row)
+        inside = np.flatnonzero(current > row["hypamp"] + row["amp"] / 2)
+        ton, toff = int(inside[0]), int(inside[-1]) + 1
     base = float(np.median(voltage[:ton] if ton else voltage[toff:]))
     step = float(np.median(voltage[ton:toff]))
     return float(np.clip(max(base, step) + 20.0, base + 20.0, 50.0))
@@ -451,7 +451,8 @@ def stock_efel(
 
 def value_of(found: Any) -> float:
     """One number for what eFEL returned (section 3.10); NaN where it has none."""
-    mean = math.nan if found is None or not len(found) else float(np.nanmean(found))
+    values = np.array([] if found is None else found, float)
+    mean = float(np.mean(values[~np.isnan(values)])) if not np.isnan(values).all() else math.nan
     return mean if math.isfinite(mean) else math.nan
 
 

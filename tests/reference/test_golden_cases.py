@@ -276,10 +276,10 @@ def test_spike_thresholds(run) -> None:
             assert same_number(row["auto_threshold"], theirs, 1e-12), row["files"]
         else:
             assert math.isnan(theirs) == (number(reference["ton"]) == 0)
-            voltage, _ = raw_sweep(run.case, row)
-            # where the last pulse ends is known to a sample, and the potential then rises by 0.1 mV a sample
+            right = defined_threshold(row, *raw_sweep(run.case, row))
+            # where recorded pulses begin and end is known to a sample, in which the potential rises by 0.1 mV
             allowed = 0.1 if row["ecode"] == "SpikeRec" else 1e-5
-            assert row["auto_threshold"] == pytest.approx(defined_threshold(row, voltage), abs=allowed)
+            assert row["auto_threshold"] == pytest.approx(right, abs=allowed), row["files"]
 
 
 def test_pulses_of_spikerec(run) -> None:
@@ -590,8 +590,17 @@ def same_selection(run: Run, pairs: list[tuple[dict[str, Any], dict[str, str]]])
         ours = None if run.case.absolute else run.known_rheobase[row["cell"]]
         if not same_number(ours, math.nan if theirs is None else theirs, rheobase_difference(run.case)):
             return False
-        if not same_number(row[MATCHED_BY[row["ecode"]]], number(reference[MATCHED_BY[row["ecode"]]]), 1e-12):
+        name = MATCHED_BY[row["ecode"]]
+        if not same_number(row[name], number(reference[name]), 1e-12):
             return False
+        if run.case.absolute or name == "delta":
+            continue
+        percent = target_amplitude(run, row), number(reference["amp2_rel" if name == "amp2" else "amp_rel"])
+        for target in run.case.target_list():
+            if target["protocol"] == row["protocol"] and percent[0] is not None:
+                inside = [abs(target["amplitude"] - value) < target["tolerance"] for value in percent]
+                if inside[0] != inside[1]:
+                    return False
     return True
 
 
@@ -611,10 +620,9 @@ def clean_protocols(run: Run, twin: Case) -> set[str]:
 
 
 def rheobase_difference(case: Case) -> float:
-    """Relative difference of rheobases that are still called equal.
+    """Relative difference of rheobases that are still called equal, unless it moves a sweep out of or into a target.
 
-    That of synth_ecodes stands on an amplitude above a base of 300 samples (defect 32), and differs by 0.05 percent;
-    this moves no sweep from one target to another, as test_targets_are_bluepyefes shows.
+    That of synth_ecodes stands on an amplitude above a base of 300 samples (defect 32), and differs by 0.05 percent.
     """
     return 1e-3 if data_of(case.name) == "synth_ecodes" else 1e-9
 
@@ -636,7 +644,9 @@ def test_clean_protocols(run, shared) -> None:
         "sscx2_flush": everything,  # defect 1: one of two rheobases
         "sscx2_legacy": {"SpikeRec"},  # defect 16
         "sscx2_majority": everything,  # defect 3
-        "synth_ecodes": {"Step", "ramp", "SpikeRec"},  # defects 2 and 16
+        # defects 2 and 16; and the generated sAHP of 0.31 nA is 155 percent of the rheobase, 0.2 nA: just outside
+        # 185 +- 30, but inside with BluePyEfe's rheobase (defect 32)
+        "synth_ecodes": {"Step", "ramp", "SpikeRec", "sAHP"},
         "synth_nwb": everything,  # defect 2
     }
     if name == "b6b8_ton_toff_given" or name in RIGHT_CASE:

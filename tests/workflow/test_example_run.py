@@ -165,23 +165,36 @@ def test_files_for_model_fitting_have_their_layout(example, folder):
 def test_every_mean_can_be_computed_again_from_the_sweeps(example):
     features = strict_json(RESULTS / "efeatures/features.json")
     sweeps = read_rows(RESULTS / "efeatures/sweeps.parquet")
-    compared = 0
+    written = {
+        (stimulus, feature["efeature_name"]): feature
+        for stimulus, locations in features.items()
+        for feature in locations["soma"]
+    }
     for target in yaml.safe_load(Path("config/targets.yaml").read_text()):
-        key = f"{target['protocol']}_{target['amplitude']}".replace("SpikeRec", "SpikeRecMultiSpikes")
-        (written,) = [f for f in features[key]["soma"] if f["efeature_name"] == target["efeature"]]
-        compared_with = "amp" if target["protocol"] == "SpikeRec" else "amp_rel"
+        stimulus = f"{target['protocol']}_{target['amplitude']}".replace("SpikeRec", "SpikeRecMultiSpikes")
+        compared = "amp" if target["protocol"] == "SpikeRec" else "amp_rel"
         values = [
             row["value"]
             for row in sweeps
             if (row["protocol"], row["efeature"]) == (target["protocol"], target["efeature"])
-            and json.loads(row["settings"]) == written["efel_settings"]
-            and abs(row[compared_with] - target["amplitude"]) < target["tolerance"]
+            and abs(row[compared] - target["amplitude"]) < target["tolerance"]
             and math.isfinite(row["value"])
         ]
-        assert written["n"] == len(values)
-        assert written["val"] == pytest.approx([np.mean(values), np.std(values) or 0.001])
-        compared += 1
-    assert compared == sum(len(f["soma"]) for f in features.values())
+        if values:
+            found = written.pop((stimulus, target["efeature"]))
+            assert found["n"] == len(values)
+            assert found["val"] == pytest.approx([np.mean(values), np.std(values) or 0.001])
+            settings = {row["settings"] for row in sweeps if row["efeature"] == target["efeature"]}
+            assert [json.loads(text) for text in settings] == [found["efel_settings"]]
+    assert written == {}
+
+
+def test_every_target_of_the_example_has_a_value_of_every_cell(example):
+    with open(RESULTS / "summary/targets.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(yaml.safe_load(Path("config/targets.yaml").read_text()))
+    poor = [row for row in rows if int(row["n"]) < len(CELLS) or row["kept"] != "True"]
+    assert [(row["protocol"], row["amplitude"], row["efeature_name"], row["n"]) for row in poor] == []
 
 
 # ---------------------------------------------------------------- damage

@@ -177,6 +177,7 @@ class Case:
         entries = self.config["files_metadata"][cell][protocol]
         return entries[number if len(entries) > 1 else 0]
 
+    @cached_property
     def target_list(self) -> list[dict[str, Any]]:
         """Targets in list form, each once; those that BluePyEfe chose itself, from its table."""
         given = self.config["targets"]
@@ -211,7 +212,15 @@ class Case:
             | {key: value for key, value in target.items() if value is not None}
             for target in given
         ]
-        return [target for k, target in enumerate(given) if target not in given[:k]]
+        return list({json.dumps(target, sort_keys=True): target for target in given}.values())
+
+    @cached_property
+    def ranges(self) -> dict[str, set[tuple[float, float]]]:
+        """Amplitude and tolerance of the targets of each protocol."""
+        ranges = defaultdict(set)
+        for target in self.target_list:
+            ranges[target["protocol"]].add((target["amplitude"], target["tolerance"]))
+        return ranges
 
 
 @cache
@@ -272,6 +281,10 @@ class Run:
             reference[row["cell"], row["protocol"]].append(row)
         for row in self.rows:
             yield row, reference[row["cell"], row["protocol"]][row["place"]]
+
+    @cached_property
+    def expected(self) -> list[dict[str, Any]]:
+        return expected_targets(self)
 
     def json(self, name: str) -> Any:
         return json.loads((self.folder / f"{name}.json").read_text())
@@ -477,7 +490,7 @@ def expected_targets(run: Run) -> list[dict[str, Any]]:
     case, table = run.case, []
     least = case.options.get("threshold_nvalue_save", 1)
     default_std = case.options.get("default_std_value", 1e-3)
-    for target in case.target_list():
+    for target in case.target_list:
         settings = {**case.settings, **target["efel_settings"]}
         found, values, thresholds, files = [], [], [], []
         for row in run.rows:

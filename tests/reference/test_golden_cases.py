@@ -39,7 +39,6 @@ from golden import (
     defined_threshold,
     expected_currents,
     expected_step,
-    expected_targets,
     has_given_times,
     largest_changes,
     number,
@@ -84,8 +83,11 @@ RIGHT_CASE = {
 READ_AMPLITUDE = {"ohmic_input_resistance", "ohmic_input_resistance_vb_ssse"}
 """Features that eFEL computes from the amplitude of the stimulus."""
 
+
 def data_of(name: str) -> str:
-    return next(data for data in ("b6b8", "csv", "nwb", "sscx2", "synth_ecodes", "synth_nwb") if name.startswith(data))
+    return next(
+        data for data in ("b6b8", "csv", "nwb", "sscx2", "synth_ecodes", "synth_nwb") if name.startswith(data)
+    )
 
 
 @pytest.fixture(
@@ -164,7 +166,9 @@ def test_right_times(shared) -> None:
     assert [pulses[f"P0DUR{k}"] for k in range(1, 6)] == ["100", "600", "2000", "200", "100"]
     assert [pulses[f"P0AMP{k}"] for k in range(1, 6)] == ["0", "0", "50", "0", "0"]
 
-    published = json.loads((shared / "data/patchclamp/sscx/legacy_config.json").read_text())["options"]["onoff"]
+    published = json.loads((shared / "data/patchclamp/sscx/legacy_config.json").read_text())["options"][
+        "onoff"
+    ]
     for protocol in ("IDrest", "IDthresh", "IV"):
         assert list(RIGHT_TIMES["sscx2", protocol][0].values()) == published[protocol]
     given = case_of(shared, "sscx2_all_ecodes_onoff").config["files_metadata"]
@@ -227,7 +231,9 @@ def test_detected_times_are_right(run) -> None:
 
 def test_a_sweep_without_current_gets_the_times_of_the_others(run) -> None:
     """Defect 2: where nothing exceeds the noise, BluePyEfe takes 2 ms to 2 ms before the end, without a word."""
-    silent = [(row, ref) for row, ref in run.pairs() if number(ref["ton"]) == 2.0 and row["protocol"] == "Step"]
+    silent = [
+        (row, ref) for row, ref in run.pairs() if number(ref["ton"]) == 2.0 and row["protocol"] == "Step"
+    ]
     names = ("nwb_absolute", "nwb_flush", "synth_ecodes_timing_given")
     assert len(silent) == (1 if run.case.name in names else 0)
     for row, _ in silent:
@@ -277,8 +283,8 @@ def test_spike_thresholds(run) -> None:
         else:
             assert math.isnan(theirs) == (number(reference["ton"]) == 0)
             right = defined_threshold(row, *raw_sweep(run.case, row))
-            # where recorded pulses begin and end is known to a sample, in which the potential rises by 0.1 mV
-            allowed = 0.1 if row["ecode"] == "SpikeRec" else 1e-5
+            # where recorded pulses begin and end is known to a sample or two, in which the potential rises by 0.1 mV
+            allowed = 0.2 if row["ecode"] == "SpikeRec" else 1e-5
             assert row["auto_threshold"] == pytest.approx(right, abs=allowed), row["files"]
 
 
@@ -397,7 +403,9 @@ def test_rheobase(run, expected_rheobase) -> None:
             assert run.known_rheobase[cell] is None
             assert run.rheobase.set_index("cell").loc[cell, "reason"]
         else:
-            assert run.known_rheobase[cell] == pytest.approx(value, rel=1e-9, abs=rheobase_tolerance(run.case))
+            assert run.known_rheobase[cell] == pytest.approx(
+                value, rel=1e-9, abs=rheobase_tolerance(run.case)
+            )
     wrong = {
         "b6b8_majority_mean": "3",
         "nwb_absolute": "7",
@@ -415,11 +423,15 @@ def test_rheobase(run, expected_rheobase) -> None:
     assert all(theirs) == (run.case.name not in wrong)
 
 
-@pytest.mark.parametrize("name", ["b6b8_absolute_mean", "nwb_absolute", "sscx2_majority", "synth_ecodes_timing_given"])
+@pytest.mark.parametrize(
+    "name", ["b6b8_absolute_mean", "nwb_absolute", "sscx2_majority", "synth_ecodes_timing_given"]
+)
 def test_every_rheobase_strategy(shared, expected_rheobase, tmp_path, name) -> None:
     """Defects 1, 3 and 7, from the files on; interpolation gives BluePyEfe no rheobase at all."""
     case = case_of(shared, name)
-    (tmp_path / "golden_reader.py").write_text(Path(__file__).with_name("golden.py").read_text().split("'''")[1])
+    (tmp_path / "golden_reader.py").write_text(
+        Path(__file__).with_name("golden.py").read_text().split("'''")[1]
+    )
     protocols = expected_rheobase[name]["protocols_rheobase"]
     metadata = {
         cell: {key: value for key, value in of_cell.items() if key in protocols}
@@ -464,7 +476,9 @@ def test_no_bound_on_spikes_unless_asked_for(run) -> None:
 # ------------------------------------------------------------------------------------------------- feature values
 
 
-def same_inputs(row: dict[str, Any], reference: dict[str, str], feature: str, settings: dict[str, Any]) -> bool:
+def same_inputs(
+    row: dict[str, Any], reference: dict[str, str], feature: str, settings: dict[str, Any]
+) -> bool:
     """Whether eFEL got the same window, amplitude and threshold from BluePyEfe, as far as the feature reads them."""
     same = same_number(row["response_start"], number(reference["ton"]), 1e-12)
     same &= same_number(row["response_end"], number(reference["toff"]), 1e-12)
@@ -596,11 +610,10 @@ def same_selection(run: Run, pairs: list[tuple[dict[str, Any], dict[str, str]]])
         if run.case.absolute or name == "delta":
             continue
         percent = target_amplitude(run, row), number(reference["amp2_rel" if name == "amp2" else "amp_rel"])
-        for target in run.case.target_list():
-            if target["protocol"] == row["protocol"] and percent[0] is not None:
-                inside = [abs(target["amplitude"] - value) < target["tolerance"] for value in percent]
-                if inside[0] != inside[1]:
-                    return False
+        for amplitude, tolerance in run.case.ranges[row["protocol"]] if percent[0] is not None else ():
+            inside = [abs(amplitude - value) < tolerance for value in percent]
+            if inside[0] != inside[1]:
+                return False
     return True
 
 
@@ -658,14 +671,14 @@ def test_clean_protocols(run, shared) -> None:
 
 def reference_case(run: Run, shared: Path) -> Case:
     twin = case_of(shared, RIGHT_CASE.get(run.case.name, run.case.name))
-    assert twin.target_list() == run.case.target_list()
+    assert twin.target_list == run.case.target_list
     return twin
 
 
 def test_targets(run) -> None:
     """Sweeps, values and statistics of each target, by section 3.12 from our own sweeps and values."""
     ours = run.grouped.targets.to_dict("records")
-    expected = expected_targets(run)
+    expected = run.expected
     assert len(ours) == len(expected)
     for row, target in zip(ours, expected, strict=True):
         where = (target["protocol"], target["amplitude"], target["efeature"])
@@ -697,7 +710,9 @@ def test_targets_are_bluepyefes(run, shared) -> None:
     for row, reference in run.pairs(twin):
         by_protocol[row["protocol"]].append((row, reference))
     selected = {p for p, pairs in by_protocol.items() if same_selection(replace_case(run, twin), pairs)}
-    ours = {(r["protocol"], r["amplitude"], r["efeature_name"]): r for r in run.grouped.targets.to_dict("records")}
+    ours = {
+        (r["protocol"], r["amplitude"], r["efeature_name"]): r for r in run.grouped.targets.to_dict("records")
+    }
     compared = set()
     for row in twin.table("targets"):
         identity = (row["protocol"], float(row["amplitude"]), row["efeature_name"])
@@ -710,7 +725,9 @@ def test_targets_are_bluepyefes(run, shared) -> None:
         assert int(row["n_recordings_matched"]) == found["n_sweeps"], identity
         if row["protocol"] not in clean:
             continue
-        files = [";".join(str(Path(f).relative_to(twin.data)) for f in pair.split(";")) for pair in found["files"]]
+        files = [
+            ";".join(str(Path(f).relative_to(twin.data)) for f in pair.split(";")) for pair in found["files"]
+        ]
         assert ";".join(files) == row["files"], identity
         assert int(row["n"]) == found["n"], identity
         theirs = json.loads(row["values"].replace("nan", "NaN"))
@@ -766,7 +783,7 @@ def expected_features(targets: list[dict[str, Any]]) -> dict[str, Any]:
 def test_features_json(run, shared) -> None:
     """The file; its numbers are those of test_targets, and BluePyEfe's where nothing wrong went in."""
     found = run.json("features")
-    same_content(found, expected_features(expected_targets(run)), 1e-12)
+    same_content(found, expected_features(run.expected), 1e-12)
     twin = reference_case(run, shared)
     clean = {exported(protocol) for protocol in clean_protocols(run, twin)}
     theirs = {key: value for key, value in once(twin.json("features")).items() if protocol_of(key) in clean}
@@ -797,7 +814,7 @@ def test_protocols_json(run, shared) -> None:
         twin,
     )
     matched: dict[str, dict[int, Any]] = {}
-    for target in expected_targets(run):
+    for target in run.expected:
         if target["kept"]:
             key = exported(f"{target['protocol']}_{target['amplitude']}")
             matched.setdefault(key, {}).update({id(row): row for row in target["found"]})
@@ -837,9 +854,7 @@ def test_each_cell(shared, tmp_path, name: str) -> None:
         grouped = run.group(cell)
         sweeps, rheobase = (table[table["cell"] == cell] for table in (run.sweeps, run.rheobase))
         api.write_efeatures(tmp_path / cell, grouped, sweeps, rheobase)
-        alone = replace(
-            run, sweeps=sweeps, rheobase=rheobase, grouped=grouped, folder=tmp_path / cell
-        )
+        alone = replace(run, sweeps=sweeps, rheobase=rheobase, grouped=grouped, folder=tmp_path / cell)
         clean = {exported(protocol) for protocol in clean_protocols(run, run.case)}
         theirs = once(run.case.json("features", cell))
         for places in theirs.values():
@@ -847,7 +862,7 @@ def test_each_cell(shared, tmp_path, name: str) -> None:
                 assert entry["efel_settings"] != run.case.settings
                 entry["efel_settings"] = run.case.settings
         found, protocols = alone.json("features"), alone.json("protocols")
-        same_content(found, expected_features(expected_targets(alone)), 1e-12)
+        same_content(found, expected_features(alone.expected), 1e-12)
         assert set(found) == set(protocols)
         same_content(
             {key: value for key, value in found.items() if protocol_of(key) in clean},
@@ -893,7 +908,9 @@ def test_warnings_are_columns(run, shared) -> None:
     def of_clean(pairs: set, protocol: Any) -> set:
         return {pair for pair in pairs if protocol(pair) in clean}
 
-    assert of_clean(few, lambda pair: protocol_of(pair[1])) == of_clean(found_few, lambda pair: protocol_of(pair[1]))
+    assert of_clean(few, lambda pair: protocol_of(pair[1])) == of_clean(
+        found_few, lambda pair: protocol_of(pair[1])
+    )
     assert of_clean(zero, lambda pair: pair[1]) == of_clean(found_zero, lambda pair: pair[1])
     assert of_clean(without, protocol_of) == of_clean(found_without, protocol_of)
 
@@ -925,7 +942,8 @@ def test_legacy_configuration(shared) -> None:
         for target in legacy.efeatures["targets"]
     ]
     assert targets == [
-        {key: value for key, value in target.items() if key in targets[0]} for target in case.config["targets"]
+        {key: value for key, value in target.items() if key in targets[0]}
+        for target in case.config["targets"]
     ]
     assert legacy.efeatures["rheobase"]["strategy"] == case.options["rheobase_strategy"]
     assert legacy.efeatures["rheobase"]["settings"] == case.options["rheobase_settings"]

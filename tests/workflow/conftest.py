@@ -1,5 +1,8 @@
-"""The finished example, run once for all tests that look at it."""
+"""Whole runs that several tests look at: each is made once, whichever worker of pytest-xdist comes first."""
 
+import fcntl
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,15 +11,33 @@ from .folders import Folder
 
 
 @pytest.fixture(scope="session")
-def finished_example(tmp_path_factory) -> Folder:
-    """Run the embedded example as its first user does, ``snakemake -c2``, in a copy of the checkout; read only.
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Folder]:
+    """Give ``made_once(name, make)``: the folder that ``make(path)`` filled, in this worker or in another one."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
 
-    The tests that use it bear ``xdist_group("example")``, so that one worker makes it once.
-    """
-    folder = Folder.checkout(tmp_path_factory.mktemp("example") / "run")
-    run = folder.snakemake("-c2")
-    assert run.returncode == 0, run.stdout + run.stderr
+    def folder(name: str, make: Callable[[Path], None]) -> Folder:
+        done = base / f"{name}.done"
+        with open(base / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                make(base / name)
+                done.touch()
+        return Folder(base / name)
+
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_example(made_once) -> Folder:
+    """Run the embedded example as its first user does, ``snakemake -c2``, in a copy of the checkout; read only."""
+
+    def run(path: Path) -> None:
+        done = Folder.checkout(path).snakemake("-c2")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return made_once("finished_example", run)
 
 
 @pytest.fixture

@@ -38,8 +38,9 @@ class Folder:
         return cls(path)
 
     def copy(self, path: Path) -> "Folder":
-        """Copy it with all times kept."""
-        subprocess.run(["cp", "-a", str(self.path), str(path)], check=True)
+        """Copy it with all times kept, but for what snakemake may be writing there meanwhile."""
+        ignored = shutil.ignore_patterns(".snakemake", "report.html", "__pycache__")
+        shutil.copytree(self.path, path, symlinks=True, ignore=ignored)
         return Folder(path)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:

@@ -537,66 +537,60 @@ def test_a_users_stimulus_class_that_fails(tmp_path, stimulus, reason):
 # ---------------------------------------------------------------- a whole run
 
 
-def bad_cells(folder: Path) -> dict[str, tuple[Row, str]]:
-    """Write one bad cell of each kind: name -> its row of the sheet and a part of the reason."""
+def cut(folder: Path, row: Row) -> Row:
+    file = main_file(folder, row)
+    file.write_bytes(file.read_bytes()[:-600])
+    return row
 
-    def cut(row: Row, cell: str) -> Row:
-        file = main_file(folder / cell, row)
-        file.write_bytes(file.read_bytes()[:-600])
-        return row
 
-    (folder / "a_folder" / "cell.nwb").mkdir(parents=True)
-    cells: dict[str, tuple[Row, str]] = {
-        "truncated": (cut(as_nwb(folder / "truncated"), "truncated"), "truncated"),
-        "cut_wave": (cut(as_igor(folder / "cut_wave"), "cut_wave"), "truncated"),
-        "missing": ({"filepath": "missing/cell.abf"}, "no such file"),
-        "a_folder": ({"filepath": "a_folder/cell.nwb"}, "Is a directory"),
-        "hole": (write_igor(folder / "hole", "x", HOLE, CURRENT), "not a number"),
-        "lengths": (write_igor(folder / "lengths", "x", VOLTAGE, CURRENT[9:]), "samples"),
-        "no_unit": (as_table(folder / "no_unit", ("time [ms]", "voltage", "current")), "_unit"),
-        "no_stimulus": (as_abf(folder / "no_stimulus"), "no stimulus"),
-        "past_the_end": ({**as_igor(folder / "past_the_end"), "ton": 100, "toff": 9e9}, "ends at 600 ms"),
-        "other_protocol": (
-            {**as_nwb(folder / "other_protocol"), "protocol": "IDrest=IV"},
-            "the file has: IDrest",
-        ),
-        "own_reader": ({"filepath": "own_reader.dat", "reader": "mine.raises"}, "no such channel"),
-        "own_class": ({"protocol": "Mine", **as_igor(folder / "own_class")}, "mine.Estimates failed"),
-    }
-    return cells
+BAD_CELLS: dict[str, tuple[Callable[[Path], Row], str]] = {
+    # name: how its files are written, a part of the reason
+    "truncated": (lambda f: cut(f, as_nwb(f)), "truncated"),
+    "cut_wave": (lambda f: cut(f, as_igor(f)), "truncated"),
+    "missing": (lambda f: {"filepath": "missing/cell.abf"}, "no such file"),
+    "a_folder": (lambda f: f.mkdir() or {"filepath": "a_folder"}, "Is a directory"),
+    "hole": (lambda f: write_igor(f, "x", HOLE, CURRENT), "not a number"),
+    "lengths": (lambda f: write_igor(f, "x", VOLTAGE, CURRENT[9:]), "samples"),
+    "no_unit": (lambda f: as_table(f, ("time [ms]", "voltage", "current")), "_unit"),
+    "no_stimulus": (as_abf, "no stimulus"),
+    "past_the_end": (lambda f: {**as_igor(f), "ton": 100, "toff": 9e9}, "ends at 600 ms"),
+    "other_protocol": (lambda f: {**as_nwb(f), "protocol": "IDrest=IV"}, "the file has: IDrest"),
+    "own_reader": (lambda f: {"filepath": "own_reader.dat", "reader": "mine.raises"}, "no such channel"),
+    "own_class": (lambda f: {"protocol": "Mine", **as_igor(f)}, "mine.Estimates failed"),
+}
 
 
 @pytest.fixture(scope="module")
-def bad_run(tmp_path_factory) -> tuple[Folder, dict[str, str]]:
-    """One good cell, one that never fires and many bad ones, run to the end; bad cell -> part of the reason."""
-    folder = Folder.checkout(tmp_path_factory.mktemp("bad") / "run")
-    (folder.path / "mine.py").write_text(USER_CODE)
-    cells = bad_cells(folder.path)
-    silent = [
-        {
-            "cell": "silent",
-            "protocol": "IDrest",
-            **write_igor(folder.path / "silent", str(k), *sweep(amplitude)),
-        }
-        for k, amplitude in enumerate((0.02, 0.05))
-    ]
-    rows = [{"cell": cell, "protocol": "IDrest", **row} for cell, (row, _) in cells.items()]
-    write_sheet(folder.path / "sheet.tsv", [*rows, *silent, *write_good(folder.path / "good")])
-    config = minimal(
-        targets=[TARGET, {**TARGET, "protocol": "Mine"}, {**TARGET, "protocol": "Absent"}],
-        sets={"hopeless": {"cells": ["truncated", "silent"], "targets": [TARGET]}},
-        buckets=1,
-    )
-    config |= {"plots": False}
-    config["recordings"]["stimuli"] = {"Mine": "mine.Estimates"}
-    write_config(folder.path / "config.yaml", config)
-    run = folder.snakemake("-c2", "--configfile", "config.yaml")
-    assert run.returncode == 0, run.stdout + run.stderr
-    return folder, {cell: reason for cell, (_, reason) in cells.items()}
+def bad_run(made_once) -> Folder:
+    """One good cell, one that never fires and many bad ones, run to the end."""
+
+    def run(path: Path) -> None:
+        folder = Folder.checkout(path)
+        (path / "mine.py").write_text(USER_CODE)
+        rows = [
+            {"cell": cell, "protocol": "IDrest", **write(path / cell)}
+            for cell, (write, _) in BAD_CELLS.items()
+        ]
+        rows += [
+            {"cell": "silent", "protocol": "IDrest", **write_igor(path / "silent", str(k), *sweep(amplitude))}
+            for k, amplitude in enumerate((0.02, 0.05))
+        ]
+        write_sheet(path / "sheet.tsv", [*rows, *write_good(path / "good")])
+        config = minimal(
+            targets=[TARGET, {**TARGET, "protocol": "Mine"}, {**TARGET, "protocol": "Absent"}],
+            sets={"hopeless": {"cells": ["truncated", "silent"], "targets": [TARGET]}},
+            buckets=1,
+        )
+        config["recordings"]["stimuli"] = {"Mine": "mine.Estimates"}
+        write_config(path / "config.yaml", {**config, "plots": False})
+        done = folder.snakemake("-c2", "--configfile", "config.yaml")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return made_once("bad_run", run)
 
 
 def test_the_good_cell_comes_out(bad_run):
-    results = bad_run[0].path / "results"
+    results = bad_run.path / "results"
     rheobase = {row["cell"]: row["rheobase"] for row in read_rows(results / "efeatures/rheobase.parquet")}
     assert rheobase.pop("good") == pytest.approx(RHEOBASE)
     assert set(rheobase.values()) == {None}
@@ -610,37 +604,34 @@ def test_the_good_cell_comes_out(bad_run):
 
 
 def test_every_bad_thing_is_in_both_tables_of_exclusions(bad_run):
-    folder, reasons = bad_run
-    table = read_rows(folder.path / "results/recordings/exclusions.parquet")
-    with open(folder.path / "results/summary/exclusions.csv", newline="") as stream:
+    table = read_rows(bad_run.path / "results/recordings/exclusions.parquet")
+    with open(bad_run.path / "results/summary/exclusions.csv", newline="") as stream:
         for_people = list(csv.DictReader(stream))
     for rows in (table, for_people):
         of_recordings = {row["cell"]: row["reason"] for row in rows if row["stage"] == "recordings"}
-        assert set(of_recordings) == set(reasons)
-        assert {cell for cell, reason in reasons.items() if reason not in of_recordings[cell]} == set()
+        assert set(of_recordings) == set(BAD_CELLS)
+        assert [cell for cell, (_, reason) in BAD_CELLS.items() if reason not in of_recordings[cell]] == []
         without = {row["cell"]: row["reason"] for row in rows if row["stage"] == "rheobase"}
-        assert set(without) == {*reasons, "silent"}
+        assert set(without) == {*BAD_CELLS, "silent"}
         assert "no sweep has 1 or more spikes" in without["silent"]
 
 
 def test_a_bad_cell_has_an_empty_sweep_table(bad_run):
-    folder, reasons = bad_run
-    for cell in reasons:
-        assert read_sweeps(folder.path / f"results/recordings/{cell}.parquet") == []
+    for cell in BAD_CELLS:
+        assert read_sweeps(bad_run.path / f"results/recordings/{cell}.parquet") == []
 
 
 def test_a_set_of_hopeless_cells_has_files_without_features(bad_run):
-    hopeless = bad_run[0].path / "results/efeatures/hopeless"
+    hopeless = bad_run.path / "results/efeatures/hopeless"
     assert json.loads((hopeless / "features.json").read_text()) == {}
     assert json.loads((hopeless / "protocols.json").read_text()) == {}
 
 
 def test_verify_is_content_and_nothing_is_left_to_do(bad_run):
-    folder = bad_run[0]
-    verified = folder.ephysflow("verify", "results", "--prune")
+    verified = bad_run.ephysflow("verify", "results", "--prune")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert "left over" not in verified.stdout
-    again = folder.snakemake("-n", "--configfile", "config.yaml")
+    again = bad_run.snakemake("-n", "--configfile", "config.yaml")
     assert "Nothing to be done" in again.stdout + again.stderr
 
 

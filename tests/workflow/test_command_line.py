@@ -12,8 +12,6 @@ from ephysflow.recordings.sheet import read_sheet
 from .folders import Folder, write_config, write_sheet
 from .recorded import FORMATS, as_nwb, main_file
 
-pytestmark = pytest.mark.xdist_group("example")
-
 
 def test_help(capsys):
     with pytest.raises(SystemExit) as ended:

@@ -20,8 +20,6 @@ from ephysflow.recordings.table import read_sweeps, sweep_parameters
 
 from .folders import Folder
 
-pytestmark = pytest.mark.xdist_group("example")
-
 RESULTS = Path("results")
 
 

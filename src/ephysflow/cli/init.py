@@ -18,7 +18,7 @@ recordings:
 
   # Names of protocols that are not in the built-in table: name (or a part of it) -> stimulus class.
   # Classes: Step, Ramp, SAHP, HyperDePol, DeHyperPol, PosCheops, NegCheops, SpikeRec, SineSpec, PinkNoise, CapCheck
-  stimuli: {{{stimuli}}}
+{unknown}  stimuli: {{}}
 
   # Limits for each sweep: preset none or ipfx; exclude: true leaves sweeps out that fail one.
   quality:
@@ -77,49 +77,59 @@ def run(arguments: argparse.Namespace) -> int:
             f"{folder}: {', '.join(there)} is already there; name another folder or move it"
         )
     found = find_recordings(arguments.data) if arguments.data else Found()
-    protocols = list(
-        dict.fromkeys(p.partition("=")[0] for row in found.rows for p in row["protocol"].split(";"))
-    )
-    write_text(folder / "recordings.tsv", sheet_text(found.rows, folder))
-    write_text(folder / "targets.yaml", TARGETS.format(blocks="".join(map(_block, protocols or ["IDrest"]))))
-    stimuli = ", ".join(f'"{name}": Step' for name in sorted(found.unknown_protocols))
+    protocols, unknown = _protocols(found.rows), _protocols(found.unknown)
     rheobase = [protocol for protocol in protocols if _stimulus(protocol) == "Step"] or ["IDrest"]
-    config = CONFIG.format(folder=folder, stimuli="", protocols=", ".join(rheobase))
-    if stimuli:
-        config = config.replace(
-            "  stimuli: {}",
-            f"  # Found in your files, to be named (is it a Step?), then add their rows:\n  # stimuli: {{{stimuli}}}\n  stimuli: {{}}",
-        )
+    config = CONFIG.format(folder=folder, protocols=", ".join(rheobase), unknown=_unknown_text(unknown))
     write_text(folder / "config.yaml", config)
+    write_text(folder / "recordings.tsv", sheet_text(found.rows, found.unknown, folder))
+    write_text(folder / "targets.yaml", TARGETS.format(blocks="".join(map(_block, protocols or ["IDrest"]))))
     for name in names:
         print(folder / name)
     print(f"{len(found.rows)} rows for {len({row['cell'] for row in found.rows})} cells")
+    if unknown:
+        print(
+            f"{len(found.unknown)} rows are comments, for want of the stimulus class of {', '.join(unknown)}"
+        )
     for path, reason in found.skipped.items():
         print(f"not in the sheet: {path}: {reason}")
     print(f"Next: look at recordings.tsv and targets.yaml, then: ephysflow validate {folder / 'config.yaml'}")
     return 0
 
 
-def sheet_text(rows: list[dict[str, str]], folder: Path) -> str:
-    """Return a sample sheet with these rows, its columns explained in comments."""
+def sheet_text(rows: list[dict[str, str]], unknown: list[dict[str, str]], folder: Path) -> str:
+    """Return a sample sheet with these rows, those of unknown protocols and its columns explained in comments."""
     from ephysflow.recordings.sheet import COLUMNS
 
     files = ("filepath", "i_file", "v_file")
-    columns = [
-        "cell",
-        "protocol",
-        *(key for key in files if not rows or any(key in row for row in rows)),
-        "ljp",
-    ]
+    everything = [*rows, *unknown]
+    present = [key for key in files if not everything or any(key in row for row in everything)]
+    columns = ["cell", "protocol", *present, "ljp"]
     lines = ["# One row a file, columns separated by tabs. All columns that there are:"]
     lines += [f"#   {column.name:28}{column.help}" for column in COLUMNS]
     lines.append("\t".join(columns))
-    if not rows:
+    if not everything:
         lines.append("# " + "\t".join(["my_cell", "IDrest", "data/my_cell.abf", "", "", "14"]))
-    for row in rows:
-        row = {key: os.path.relpath(value, folder) if key in files else value for key, value in row.items()}
-        lines.append("\t".join(row.get(column, "") for column in columns))
+    for mark, listed in (("", rows), ("# ", unknown)):
+        for row in listed:
+            cells = {
+                key: os.path.relpath(value, folder) if key in files else value for key, value in row.items()
+            }
+            lines.append(mark + "\t".join(cells.get(column, "") for column in columns))
     return "\n".join(lines) + "\n"
+
+
+def _protocols(rows: list[dict[str, str]]) -> list[str]:
+    return list(dict.fromkeys(name.partition("=")[0] for row in rows for name in row["protocol"].split(";")))
+
+
+def _unknown_text(unknown: list[str]) -> str:
+    if not unknown:
+        return ""
+    listed = ", ".join(f'"{name}": Step' for name in unknown)
+    return (
+        "  # Found in your files; check the class, and take away the # of their rows in the sheet:\n"
+        f"  # stimuli: {{{listed}}}\n"
+    )
 
 
 def _stimulus(protocol: str) -> str:

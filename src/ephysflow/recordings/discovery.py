@@ -1,10 +1,8 @@
 """Finding recordings in a folder: the rows of a sample sheet, as far as the files tell them."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ephysflow.errors import ConfigurationError, RecordingError
 from ephysflow.recordings.inspection import inspect_file
@@ -22,20 +20,20 @@ class Found:
     Attributes
     ----------
     rows : rows of a sample sheet: cell, protocol, filepath or v_file and i_file
-    unknown_protocols : names in files that no stimulus class is known for
+    unknown : the same of protocols that no stimulus class is known for
     skipped : file -> why it is in no row
     """
 
     rows: list[dict[str, str]] = field(default_factory=list)
-    unknown_protocols: set[str] = field(default_factory=set)
+    unknown: list[dict[str, str]] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
 
 
 def find_recordings(folder: Path) -> Found:
     """Look into every file of a folder and of those below it.
 
-    A file in a folder of its own belongs to the cell of that folder's name, one at the top to the cell of its own
-    name. Igor waves are paired by name and unit.
+    An NWB file is one cell. A file of another kind belongs to the cell of its folder's name, one at the top to the
+    cell of its own name. Igor waves are paired by name and unit.
 
     Raises
     ------
@@ -72,16 +70,18 @@ def _kind_of_wave(unit: str | None) -> str:
 
 def _add_file(found: Found, folder: Path, path: Path) -> None:
     report = inspect_file(path)
-    names = [name for name in report.get("protocols", {}) if name]
     if not report["sweeps"]:
         reasons = sorted({str(unreadable["reason"]) for unreadable in report["unreadable"]})
         found.skipped[str(path)] = "; ".join(reasons) or "holds no sweep"
         return
-    known = _known(found, names or [path.stem])
-    if known:
-        found.rows.append({"cell": _cell(folder, path), "protocol": ";".join(known), "filepath": str(path)})
-    else:
-        found.skipped[str(path)] = f"protocol {', '.join(names) or path.stem} has no stimulus class"
+    names = [name for name in report["protocols"] if name]
+    # a file without names of protocols gives all its sweeps to the protocol of its row
+    names = names or list(dict.fromkeys(sweep["protocol"] or path.stem for sweep in report["sweeps"]))[:1]
+    # an NWB file is one cell; files of other formats are one protocol, their folder is the cell
+    cell = _safe(path.stem if report["reader"] == "nwb" or path.parent == folder else path.parent.name)
+    for known, chosen in ((True, found.rows), (False, found.unknown)):
+        if listed := [_named(name) for name in names if _is_known(name) == known]:
+            chosen.append({"cell": cell, "protocol": ";".join(listed), "filepath": str(path)})
 
 
 def _add_pair(found: Found, folder: Path, name: str, pair: dict[str, Path]) -> None:
@@ -90,24 +90,20 @@ def _add_pair(found: Found, folder: Path, name: str, pair: dict[str, Path]) -> N
             found.skipped[str(path)] = "the other wave of the pair (voltage or current) was not found"
         return
     pattern = re.search(r"PATTERN:([^;]+)", igor.read_wave(pair["i_file"]).note or "")
-    named = [pattern.group(1).strip()] if pattern else [part for part in name.split("_") if _is_known(part)]
-    known = _known(found, named[:1] or [name])
-    if known:
-        paths: dict[str, Any] = {key: str(pair[key]) for key in ("v_file", "i_file")}
-        found.rows.append({"cell": _cell(folder, pair["v_file"]), "protocol": known[0], **paths})
-    else:
-        found.skipped[str(pair["v_file"])] = "no part of its name is a known protocol"
+    parts = [part for part in name.split("_") if _is_known(part)]
+    protocol = pattern.group(1).strip() if pattern else (parts or [name])[0]
+    top = pair["v_file"].parent == folder
+    row = {
+        "cell": _safe(pair["v_file"].stem if top else pair["v_file"].parent.name),
+        "protocol": _named(protocol),
+        **{key: str(pair[key]) for key in ("v_file", "i_file")},
+    }
+    (found.rows if _is_known(protocol) else found.unknown).append(row)
 
 
-def _known(found: Found, names: Iterable[str]) -> list[str]:
-    known = []
-    for name in names:
-        if not _is_known(name):
-            found.unknown_protocols.add(name)
-            continue
-        safe = _safe(name)
-        known.append(safe if safe == name else f"{safe}={name}")
-    return known
+def _named(name: str) -> str:
+    """Return how a sheet names a protocol: with its name in the file where that cannot become part of a path."""
+    return _safe(name) if _safe(name) == name else f"{_safe(name)}={name}"
 
 
 def _is_known(name: str) -> bool:
@@ -116,10 +112,6 @@ def _is_known(name: str) -> bool:
     except ConfigurationError:
         return False
     return True
-
-
-def _cell(folder: Path, path: Path) -> str:
-    return _safe(path.stem if path.parent == folder else path.parent.name)
 
 
 def _safe(name: str) -> str:

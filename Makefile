@@ -5,10 +5,11 @@ CORES ?= 2
 UV := $(shell command -v uv 2>/dev/null)
 BIN := $(VENV)/bin
 
-.PHONY: help setup run test lint format lock clean
+.PHONY: help setup run report test lint format lock clean
 
 help:
 	@echo "make run     set up and run the embedded example (results/)"
+	@echo "make report  HTML report of the last run (results/report.html)"
 	@echo "make test    set up and run the tests"
 	@echo "make setup   only set up the environment in $(VENV)"
 	@echo "make lint    ruff, mypy, snakefmt, snakemake --lint"
@@ -38,8 +39,11 @@ endif
 	@touch $@
 
 run: $(VENV)/.ready
-	@$(BIN)/snakemake --cores $(CORES) --quiet rules progress
+	@$(BIN)/snakemake --cores $(CORES) --quiet rules host reason
 	@$(BIN)/ephysflow show results
+
+report: $(VENV)/.ready
+	@$(BIN)/snakemake --report results/report.html
 
 # Passed tests are remembered until a file of the repository changes; `make -B test` runs them all the same.
 test: $(VENV)/.tested

@@ -50,7 +50,7 @@ test: $(VENV)/.tested
 	@echo "All tests passed and nothing changed since."
 
 $(VENV)/.tested: $(VENV)/.ready-dev $(wildcard $(shell git ls-files --cached --others --exclude-standard))
-	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup
+	$(BIN)/python -m pytest -n $(CORES)
 	@touch $@
 
 lint: $(VENV)/.ready-dev

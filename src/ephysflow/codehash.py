@@ -18,7 +18,7 @@ from ephysflow.user_modules import find_user_module, module_file
 PACKAGE = "ephysflow"
 
 
-def syntax_digest(source: str) -> str:
+def syntax_digest(source: str | bytes) -> str:
     """Return a hash of the syntax tree of `source` without docstrings."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -33,7 +33,7 @@ def syntax_digest(source: str) -> str:
     return digest(ast.dump(tree))
 
 
-def imported_names(source: str, module: str, is_package: bool) -> list[str]:
+def imported_names(source: str | bytes, module: str, is_package: bool) -> list[str]:
     """Return the dotted names that `source` imports anywhere, functions included; relative ones made absolute."""
     names: list[str] = []
     for node in ast.walk(ast.parse(source)):
@@ -108,10 +108,9 @@ class CodeHasher:
         content = path.read_bytes()
         key = f"{name}:{digest(content)}"
         if key not in self._known:
-            source = content.decode()
             try:
-                names = imported_names(source, name, path.name == "__init__.py")
-                self._known[key] = [syntax_digest(source), sorted(set(names))]
+                names = imported_names(content, name, path.name == "__init__.py")
+                self._known[key] = [syntax_digest(content), sorted(set(names))]
             except SyntaxError as error:
                 raise ConfigurationError(f"{path}: line {error.lineno}: {error.msg}") from None
         code, imports = self._known[key]

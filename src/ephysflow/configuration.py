@@ -6,7 +6,8 @@ A path in a configuration is relative to the file that holds it.
 import copy
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,11 @@ def load(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Configuration
     """
     from ephysflow.efeatures.efel_engine import check_settings, feature_names
     from ephysflow.efeatures.rheobase import check_strategy
+    from ephysflow.recordings.quality import quality_limits
     from ephysflow.recordings.readers import READERS
+    from ephysflow.recordings.readers.nwb import LAYOUTS
     from ephysflow.recordings.sheet import read_files_metadata, read_sheet
+    from ephysflow.recordings.stimuli.names import CLASS_NAMES
 
     # Snakemake makes them absolute; a project that moves must not rerun
     files = [Path(os.path.relpath(file)) for file in files]
@@ -133,13 +137,27 @@ def load(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Configuration
         entries = read_files_metadata(Path(recordings["files_metadata"]))
     known = feature_names()
     if efeatures := content.get("efeatures"):
-        check_settings(efeatures["efel_settings"])
-        check_strategy(efeatures["rheobase"]["strategy"], efeatures["rheobase"]["settings"])
+        with _located(f"{name}: efeatures.efel_settings"):
+            check_settings(efeatures["efel_settings"])
+        with _located(f"{name}: efeatures.rheobase.settings"):
+            check_strategy(efeatures["rheobase"]["strategy"], efeatures["rheobase"]["settings"])
+    with _located(f"{name}: recordings.quality.limits"):
+        quality_limits(recordings["quality"]["preset"], recordings["quality"]["limits"])
+    for protocol, stimulus in recordings["stimuli"].items():
+        if "." not in stimulus and stimulus not in CLASS_NAMES:
+            raise ConfigurationError(
+                f"{name}: recordings.stimuli.{protocol}: stimulus class {stimulus!r} is unknown: allowed are "
+                f"{', '.join(CLASS_NAMES)} or the dotted path of a class"
+            )
     for entry in entries:
         if (reader := entry.get("reader")) and "." not in reader and reader not in READERS:
             raise ConfigurationError(
                 f"{name}: cell {entry['cell']}: reader {reader!r} is unknown: allowed are {', '.join(READERS)} or the "
                 "dotted path of a function"
+            )
+        if (layout := entry.get("nwb_layout")) and layout not in LAYOUTS:
+            raise ConfigurationError(
+                f"{name}: cell {entry['cell']}: nwb_layout {layout!r} is unknown: allowed are {', '.join(LAYOUTS)}"
             )
     target_sets = {}
     for where, holder in _target_holders(content.get("efeatures")):
@@ -166,6 +184,15 @@ def load(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Configuration
     folder = files[-1].parent if files else Path()
     origin = {"config": dict(config), "files": [str(file) for file in files]}
     return Configuration(content, entries, target_sets, folder, notes, origin)
+
+
+@contextmanager
+def _located(where: str) -> Iterator[None]:
+    """Say where the value stands that a check refuses."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
 
 
 def _with_usable_paths(config: Mapping[str, Any], files: Sequence[Path]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ephysflow.io.canonical import canonical_json, digest
 from ephysflow.io.provenance import installed_versions
 from ephysflow.plan import Plan, job_key
 from ephysflow.steps import STEPS
+from ephysflow.user_modules import check_user_object
 
 RESERVED_CELLS = ("exclusions",)
 RESERVED_SETS = ("extraction", "per_cell", "rheobase")
@@ -209,7 +210,10 @@ def _ingestion_item(
 
 
 def _user_code(own: set[str], configuration: Configuration, hasher: CodeHasher) -> dict[str, str]:
-    return {path: hasher.user_module(path.rpartition(".")[0], configuration.folder) for path in sorted(own)}
+    code = {path: hasher.user_module(path.rpartition(".")[0], configuration.folder) for path in sorted(own)}
+    for path in own:
+        check_user_object(path, configuration.folder)
+    return code
 
 
 def _extraction_item(

@@ -1,5 +1,6 @@
 """A user's own readers and stimulus classes: Python files beside the configuration, or installed."""
 
+import ast
 import importlib.util
 import sys
 from pathlib import Path
@@ -27,6 +28,28 @@ def find_user_module(module: str, folder: Path) -> Path:
     if found is None:
         raise ConfigurationError(f"module {module!r} is neither a Python file in {folder} nor installed")
     return found
+
+
+def check_user_object(dotted: str, folder: Path) -> None:
+    """Refuse a ``module.name`` that the source of the module does not define; nothing is imported.
+
+    Raises
+    ------
+    ConfigurationError
+        if the module or the name is not there.
+    """
+    module_name, _, name = dotted.rpartition(".")
+    path = find_user_module(module_name, folder)
+    defined: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            defined.add(node.id)
+        elif isinstance(node, ast.alias):
+            defined.add(node.asname or node.name)
+    if name not in defined and "*" not in defined:
+        raise ConfigurationError(f"{path}: has no {name!r} (asked for as {dotted!r})")
 
 
 def load_user_object(dotted: str, folder: Path | None) -> Any:

@@ -110,23 +110,27 @@ def sheet(cells: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("finished")
-    for name in ("workflow", "src", "profiles", "envs"):
-        shutil.copytree(
-            REPOSITORY / name,
-            folder / name,
-            symlinks=True,
-            ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
-        )
-    shutil.copy2(REPOSITORY / "Snakefile", folder / "Snakefile")
-    for cell in "abc":
-        write_cell(folder / "data" / cell)
-    (folder / "sheet.tsv").write_text(sheet("ab"))
-    workflow = Workflow(folder)
-    workflow.write_config(CONFIG)
-    workflow.run()
-    return folder
+def finished(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """Run the small workflow, once for all workers; nothing may be changed in it."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        for name in ("workflow", "src", "profiles", "envs"):
+            shutil.copytree(
+                REPOSITORY / name,
+                folder / name,
+                symlinks=True,
+                ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
+            )
+        shutil.copy2(REPOSITORY / "Snakefile", folder / "Snakefile")
+        for cell in "abc":
+            write_cell(folder / "data" / cell)
+        (folder / "sheet.tsv").write_text(sheet("ab"))
+        workflow = Workflow(folder)
+        workflow.write_config(CONFIG)
+        workflow.run()
+
+    return made_once("finished_plan", make)
 
 
 @pytest.fixture

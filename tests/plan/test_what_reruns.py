@@ -3,11 +3,7 @@
 import os
 import shutil
 
-import pytest
-
 from .conftest import CONFIG, sheet, write_cell
-
-pytestmark = pytest.mark.xdist_group("plan")
 
 AFTER_GROUPING = {"summarise"}
 GROUPING = {"group_efeatures", *AFTER_GROUPING}

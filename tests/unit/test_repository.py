@@ -16,7 +16,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def test_conda_environment_has_the_packages_of_the_project():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     (with_pip,) = [
-        part for part in read_yaml(REPOSITORY / "envs/ephysflow.yaml")["dependencies"] if isinstance(part, dict)
+        part
+        for part in read_yaml(REPOSITORY / "envs/ephysflow.yaml")["dependencies"]
+        if isinstance(part, dict)
     ]
     assert [part for part in with_pip["pip"] if not part.startswith("-e")] == project["dependencies"]
 
@@ -32,7 +34,9 @@ def test_lock_has_hashes_and_no_address(lock):
 def test_locks_agree():
     def versions(lock: str) -> dict[str, str]:
         lines = (REPOSITORY / lock).read_text().splitlines()
-        pairs = [line.split(" ")[0].partition("==")[::2] for line in lines if "==" in line and line[0].isalnum()]
+        pairs = [
+            line.split(" ")[0].partition("==")[::2] for line in lines if "==" in line and line[0].isalnum()
+        ]
         return dict(pairs)
 
     main, dev = versions("requirements.lock"), versions("requirements-dev.lock")
@@ -72,7 +76,10 @@ def test_sheet_of_the_example_is_the_one_that_its_generator_writes(tmp_path):
     def comparable(entries: list, folder: Path) -> list[dict]:
         files = ("filepath", "i_file", "v_file")
         return [
-            {key: str(Path(value).resolve().relative_to(folder)) if key in files else value for key, value in e.items()}
+            {
+                key: str(Path(value).resolve().relative_to(folder)) if key in files else value
+                for key, value in e.items()
+            }
             for e in entries
         ]
 

@@ -586,7 +586,7 @@ def bad_run(made_once) -> Folder:
         done = folder.snakemake("-c2", "--configfile", "config.yaml")
         assert done.returncode == 0, done.stdout + done.stderr
 
-    return made_once("bad_run", run)
+    return Folder(made_once("bad_run", run))
 
 
 def test_the_good_cell_comes_out(bad_run):

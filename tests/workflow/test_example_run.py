@@ -215,6 +215,7 @@ def cut(path: Path) -> None:
 
 
 def flip(path: Path) -> None:
+    """Change one bit in the middle, which is in the traces of a sweep table."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -229,7 +230,7 @@ def edit(path: Path) -> None:
 DAMAGES = [
     (cut, "recordings/pyr1.parquet", "damaged"),
     (flip, "recordings/pyr2.parquet", "damaged"),
-    (flip, "efeatures/sweeps.parquet", "damaged"),
+    (cut, "efeatures/sweeps.parquet", "damaged"),
     (Path.unlink, "efeatures/currents.json", "missing"),
     (Path.unlink, "plots/summary.png", "missing"),
     (edit, "efeatures/features.json", "damaged"),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def plot_recordings(job: Job) -> None:
             rebuilt = [rebuilt_current(row, folder) for row in rows]
             yield from recordings_figures(rows, rebuilt, [crossings(row) for row in rows], rheobase)
 
-    _write_pages(paths.recordings_plot(job.results, cell), pages())
+    _write_pages(paths.recordings_plot(job.results, cell), pages(), f"no usable sweep of {cell}")
 
 
 def plot_efeatures(job: Job) -> None:
@@ -53,7 +54,8 @@ def plot_efeatures(job: Job) -> None:
     features = read_rows(paths.feature_table(job.results, job.key))
     targets = read_rows(paths.target_table(job.results, job.key))
     panels = feature_panels(features, targets, job.settings["absolute_amplitude"])
-    _write_pages(paths.efeatures_plot(job.results, job.key), map(feature_amplitude_figure, panels))
+    pages = map(feature_amplitude_figure, panels)
+    _write_pages(paths.efeatures_plot(job.results, job.key), pages, "no feature was computed")
 
 
 def plot_overview(job: Job) -> None:
@@ -70,16 +72,10 @@ def plot_overview(job: Job) -> None:
     amplitudes, counts, cells = (
         (list(values) for values in zip(*counted, strict=True)) if counted else ([], [], [])
     )
-    curves = (
-        [fi_curve_figure(amplitudes, counts, cells, rheobase)]
-        if counted
-        else [_empty("no sweep for the rheobase")]
-    )
-    _write_pages(paths.fi_curve_plot(job.results), curves)
+    curves = [fi_curve_figure(amplitudes, counts, cells, rheobase)] if counted else []
+    _write_pages(paths.fi_curve_plot(job.results), curves, "no sweep for the rheobase")
     tables = [paths.sweep_table(job.results, cell) for cell in job.settings["cells"]]
-    _write_pages(
-        paths.impedance_plot(job.results), list(_impedances(tables)) or [_empty("no SineSpec sweep")]
-    )
+    _write_pages(paths.impedance_plot(job.results), _impedances(tables), "no SineSpec sweep")
     with replacing(paths.summary_plot(job.results)) as temporary, open(temporary, "wb") as stream:
         save_png(_summary(job, tables, amplitudes, counts, cells, rheobase), stream)
 
@@ -195,6 +191,9 @@ def _empty(reason: str) -> Figure:
     return figure
 
 
-def _write_pages(path: Path, figures: Iterable[Figure]) -> None:
+def _write_pages(path: Path, figures: Iterable[Figure], without: str) -> None:
+    """Write one page a figure; a page that says `without` where there is none."""
+    pages = iter(figures)
+    first = next(pages, None) or _empty(without)
     with replacing(path) as temporary, open(temporary, "wb") as stream:
-        save_pages(figures, stream)
+        save_pages(chain([first], pages), stream)

@@ -91,8 +91,8 @@ def ingest_cell(
     rows = []
     for protocol, sweeps in read.items():
         described = described_sweeps(stimuli[protocol], user_folder, [sweep for _, _, sweep in sweeps])
-        number = 0
-        for (entry, raw, sweep), parameters in zip(sweeps, described, strict=True):
+        # a sweep keeps its number whatever is excluded around it
+        for number, ((entry, raw, sweep), parameters) in enumerate(zip(sweeps, described, strict=True)):
             if isinstance(parameters, RecordingError):
                 exclude(protocol, entry, raw.sweep_id, str(parameters))
                 continue
@@ -119,7 +119,6 @@ def ingest_cell(
                 "voltage": sweep.voltage,
                 "current": sweep.current,
             }
-            number += 1  # before a possible exclusion: numbers do not depend on quality limits
             if quality["exclude"] and not checked["qc_passed"]:
                 exclude(protocol, entry, raw.sweep_id, f"quality control: {checked['qc_reasons']}")
             else:
@@ -196,7 +195,7 @@ def _read_all(
             {k: v for k, v in entry.items() if k not in ("cell", "protocols", "ton", "toff")}
         )
         protocols = list(entry["protocols"])
-        shared = len(protocols) == 1 and "i_file" in entry
+        shared = len(protocols) == 1 and "i_file" in entry and "." not in (entry.get("reader") or "")
         if shared and file_key in known:
             yield entry, protocols[0], known[file_key]
             continue

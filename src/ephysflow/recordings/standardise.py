@@ -13,7 +13,7 @@ from ephysflow.recordings.sweep import AMPLITUDE_KEYS, TIMING_KEYS, RawSweep, Sw
 
 _BASE_SAMPLES = 100
 _LARGEST_VOLTAGE = 1000.0  # mV
-_LARGEST_CURRENT = 1000.0  # nA
+_LARGEST_CURRENT = 50.0  # nA; so that a membrane potential in its place is noticed
 
 
 def standardise(raw: RawSweep, entry: Mapping[str, Any]) -> Sweep:

@@ -5,13 +5,14 @@ CORES ?= 2
 UV := $(shell command -v uv 2>/dev/null)
 BIN := $(VENV)/bin
 
-.PHONY: help setup run report test lint format lock clean
+.PHONY: help setup run report test test-clients lint format lock clean
 
 help:
 	@echo "make run     set up and run the embedded example (results/)"
 	@echo "make report  HTML report of the last run (results/report.html)"
 	@echo "make test    set up and run the tests"
 	@echo "make setup   only set up the environment in $(VENV)"
+	@echo "make test-clients  check the files for model fitting with BluePyEModel itself"
 	@echo "make lint    ruff, mypy, snakefmt, snakemake --lint"
 	@echo "make lock    resolve the dependencies anew (needs uv)"
 
@@ -51,6 +52,16 @@ test: $(VENV)/.tested
 
 $(VENV)/.tested: $(VENV)/.ready-dev $(wildcard $(shell git ls-files --cached --others --exclude-standard))
 	$(BIN)/python -m pytest -n $(CORES)
+	@touch $@
+
+# What real clients of our files accept; they need an environment of their own (86 packages, NEURON among them).
+CLIENTS ?= .venv-clients
+test-clients: $(VENV)/.ready-dev $(CLIENTS)/.ready
+	EPHYSFLOW_BLUEPYEMODEL_PYTHON=$(CLIENTS)/bin/python $(BIN)/python -m pytest -q tests/reference/test_bluepyemodel.py
+
+$(CLIENTS)/.ready:
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install -q --disable-pip-version-check bluepyemodel==1.0.50
 	@touch $@
 
 lint: $(VENV)/.ready-dev

@@ -113,7 +113,7 @@ def legacy_case(
         for cell in cells:
             content = json.loads(json.dumps(config["cells"][cell]))
             for experiment in content["experiments"].values():
-                del experiment["files"][files:]
+                experiment["files"] = experiment["files"][:files]
             chosen[f"{cell}-{copy}" if copies > 1 else cell] = content
     config["cells"] = chosen
     path = folder / f"legacy_{len(chosen)}.json"
@@ -271,13 +271,8 @@ def print_rules(output: Path, total: Usage, start: Usage) -> None:
     for rule, jobs in sorted(rules.items(), key=lambda item: -sum(job[0] for job in item[1])):
         wall, cpu, memory = zip(*jobs, strict=True)
         print(f"| {rule} | {len(jobs)} | {sum(wall):.2f} | {sum(cpu):.2f} | {max(memory):.0f} |")
-    if start:
-        print(
-            f"\nStart of Snakemake, parsing, plan and job graph (`snakemake -n`): {start.cpu:.2f} of {total.cpu:.2f} CPU s."
-        )
-    print(
-        "Snakemake samples a job's CPU time and misses its end: jobs of less than about 2 s show too little."
-    )
+    print(f"\n`snakemake -n` (start, parsing, plan, job graph): {start.cpu:.2f} of {total.cpu:.2f} CPU s.")
+    print("Snakemake samples a job's CPU time and misses its end: jobs below about 2 s show too little.")
 
 
 def _number(text: str) -> float:

@@ -10,6 +10,7 @@ _API = (
     "convert_legacy",
     "extract_efeatures",
     "group_efeatures",
+    "group_efeatures_of_each_cell",
     "plot_recordings",
     "read_recordings",
     "write_efeatures",

@@ -23,15 +23,22 @@ from ephysflow.efeatures.efel_engine import feature_names
 from ephysflow.efeatures.export import currents_json, features_json, json_text, protocols_json
 from ephysflow.efeatures.extraction import DEFAULT_EFEL_SETTINGS, extract_features
 from ephysflow.efeatures.feature_table import FEATURE_SCHEMA
-from ephysflow.efeatures.grouping import GroupedFeatures, amplitudes_by_protocol, group_features
+from ephysflow.efeatures.grouping import (
+    GroupedFeatures,
+    amplitudes_by_protocol,
+    group_each_cell,
+    group_features,
+)
 from ephysflow.efeatures.rheobase import cell_rheobase
 from ephysflow.efeatures.targets import Target, parse_targets
 from ephysflow.io.atomic import replacing, write_text
 from ephysflow.recordings.ingestion import ingest_cell
 from ephysflow.recordings.legacy import LegacyConfiguration, read_legacy
 from ephysflow.recordings.sheet import read_files_metadata, read_sheet
+from ephysflow.recordings.stimuli import STIMULI
 from ephysflow.recordings.stimuli.names import stimulus_name
 from ephysflow.recordings.table import EXCLUSION_SCHEMA, sweep_schema
+from ephysflow.recordings.user_stimuli import resolve_stimulus
 
 RHEOBASE_PROTOCOLS = (
     "IV",
@@ -184,6 +191,7 @@ def group_efeatures(
     targets: Any,
     *,
     efel_settings: Mapping[str, Any] | None = None,
+    user_folder: str | Path | None = None,
     **options: Any,
 ) -> GroupedFeatures:
     """Pool the values of all sweeps, or cells, that belong to a target.
@@ -191,15 +199,48 @@ def group_efeatures(
     Parameters
     ----------
     sweeps, features, rheobase, targets, efel_settings : as for `extract_efeatures`, and what it returned
+    user_folder : where modules of one's own stimulus classes are
     options : absolute_amplitude, protocol_mode, pooling, global_rheobase, threshold_nvalue_save, default_std_value
         (see `ephysflow.efeatures.grouping.group_features`)
     """
-    efel_settings = DEFAULT_EFEL_SETTINGS if efel_settings is None else efel_settings
+    known, wanted, options = _grouping(sweeps, rheobase, targets, efel_settings, user_folder, options)
+    return group_features(sweeps, features, known, wanted, **options)
+
+
+def group_efeatures_of_each_cell(
+    sweeps: pd.DataFrame,
+    features: pd.DataFrame,
+    rheobase: pd.DataFrame | None,
+    targets: Any,
+    *,
+    efel_settings: Mapping[str, Any] | None = None,
+    user_folder: str | Path | None = None,
+    **options: Any,
+) -> dict[str, GroupedFeatures]:
+    """Group each cell alone, with the very options of the whole; see `group_efeatures`."""
+    known, wanted, options = _grouping(sweeps, rheobase, targets, efel_settings, user_folder, options)
+    return dict(group_each_cell(sweeps, features, known, wanted, **options))
+
+
+def _grouping(
+    sweeps: pd.DataFrame,
+    rheobase: pd.DataFrame | None,
+    targets: Any,
+    efel_settings: Mapping[str, Any] | None,
+    user_folder: str | Path | None,
+    options: Mapping[str, Any],
+) -> tuple[dict[str, float | None], list[Target], dict[str, Any]]:
+    """Return rheobase, targets and options as grouping wants them."""
     wanted, auto = _targets(targets)
     known = {} if rheobase is None else _by_cell(rheobase)
     if auto:
         wanted += choose(auto, amplitudes_by_protocol(sweeps, known))
-    return group_features(sweeps, features, known, wanted, efel_settings=efel_settings, **options)
+    folder = Path(user_folder) if user_folder else None
+    own = {
+        str(name): resolve_stimulus(str(name), folder) for name in set(sweeps["ecode"]) if "." in str(name)
+    }
+    settings = DEFAULT_EFEL_SETTINGS if efel_settings is None else efel_settings
+    return known, wanted, {**options, "efel_settings": settings, "stimuli": {**STIMULI, **own}}
 
 
 def write_efeatures(

@@ -625,10 +625,6 @@ ALL_FROM_BLUEPYEFE = {
 """Cases whose values are all compared with BluePyEfe's: of this run, or of b6b8_ton_toff_given (right times)."""
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="efel_engine asks for a feature whose needs failed: stock eFEL has no value of it, nor has BluePyEfe",
-)
 @pytest.mark.parametrize(
     "run", ["sscx2_all_ecodes_onoff", "sscx2_autodetect", "synth_ecodes_timing_given"], indirect=True
 )

@@ -2,6 +2,7 @@ import itertools
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -295,7 +296,7 @@ def test_falls_back_to_stock_with_a_warning_when_values_differ(monkeypatch):
         plan = right(features)
         # no interpolation: other values
         text = "".join(line.split("#")[0].strip() + "\n" for line in plan.text.splitlines())
-        return efel_engine._Plan(plan.together, plan.requests, text, plan.reads_current)
+        return replace(plan, text=text)
 
     monkeypatch.setattr(efel_engine, "_plan", wrong)
     efel_engine._equals_stock.cache_clear()
@@ -319,3 +320,19 @@ def test_row_without_window_or_threshold_is_an_error():
         trace_of_row(row, {"Threshold": 0.0})
     with pytest.raises(RecordingError, match="threshold"):
         trace_of_row({**row, "response_start": 1.0, "auto_threshold": float("nan")}, {})
+
+
+def test_a_feature_whose_step_has_no_value_has_none():
+    """Stock eFEL has no value of a feature when one that it rests on has none; neither have we."""
+    trace = replace(spiking(), stim_end=400.0)
+    (found,) = feature_values([trace], ["multiple_decay_time_constant_after_stim", "Spikecount"], {})
+    assert found["multiple_decay_time_constant_after_stim"] is None
+    assert found["Spikecount"] is not None
+
+
+@pytest.mark.parametrize("length", [2.0, 4.0])
+def test_a_window_that_ends_the_process_in_efel_is_an_error(length):
+    trace = replace(spiking(), stim_end=START + length)
+    (found,) = feature_values([trace], ["time_constant", "voltage_base"], {})
+    assert isinstance(found["time_constant"], RecordingError)
+    assert found["voltage_base"] is not None

@@ -41,6 +41,9 @@ FeatureValues = dict[str, np.ndarray | RecordingError | None]
 Setting = bool | int | float | str
 
 _INTERPOLATE = "interpolate"
+_SHORTEST_WINDOW = {"time_constant": 5.0}
+"""Features with which eFEL 5.7 ends the process when the stimulus window is shorter than this [ms]."""
+
 # Asked for first, it makes eFEL interpolate; cheap, and no other feature asks for it again.
 _FIRST = "minimum_voltage"
 # eFEL reads these by name as well, though its class of settings does not list them.
@@ -273,10 +276,12 @@ def _requests(python_feature: str) -> list[str]:
 class _Plan:
     """How to ask eFEL for features: `requests`, in this order, under the dependency file `text`.
 
-    `together` are the features that this gives; the others are to be asked for one by one.
+    `together` are the features that this gives; the others are to be asked for one by one. `needs` has all steps,
+    direct and indirect, that each of them rests on.
     """
 
     together: tuple[str, ...]
+    needs: Mapping[str, frozenset[str]]
     requests: tuple[str, ...]
     text: str
     reads_current: bool
@@ -302,8 +307,13 @@ def _plan(features: tuple[str, ...]) -> _Plan:
     before = [step for step in order if step in needs]
     interpolate = steps[_INTERPOLATE][0]
     text = "".join(f"{steps[step][0]}{f' #{interpolate}' if step == _FIRST else ''}\n" for step in order)
+    all_needs: dict[str, frozenset[str]] = {}
+    for step in order:  # what a step needs comes before it
+        direct = [need for need in steps[step][1] if need != _INTERPOLATE]
+        all_needs[step] = frozenset(direct).union(*(all_needs[need] for need in direct))
     return _Plan(
         together=together,
+        needs={name: all_needs[step] | ({step} - {name}) for name in together for step in needed_by[name]},
         requests=tuple(dict.fromkeys((_FIRST, *before, *together))),
         text=text,
         reads_current=any("current" in step for name in features for step in needed_by[name]),
@@ -395,10 +405,17 @@ def _in_one_call(
     results: list[FeatureValues] = []
     for trace in traces:
         try:
+            for name in plan.requests:
+                _refuse_short_window(trace, name, settings)
             data = _handed_over(trace, settings, plan.reads_current)
-            results.append(efel.get_feature_values([data], list(plan.requests), raise_warnings=False)[0])
+            found = efel.get_feature_values([data], list(plan.requests), raise_warnings=False)[0]
         except Exception:
-            results.append({})
+            found = {}
+        # stock eFEL has no value where a needed step has none; here the step was not asked for again
+        missing = {step for step, value in found.items() if value is None}
+        results.append(
+            {n: v for n, v in found.items() if v is None or not plan.needs.get(n, missing) & missing}
+        )
     return results
 
 
@@ -421,10 +438,22 @@ def _one_by_one(
             if name in found:
                 continue
             try:
+                _refuse_short_window(trace, name, settings)
                 data = _handed_over(trace, settings, with_current)
                 found[name] = efel.get_feature_values([data], [name], raise_warnings=False)[0][name]
             except Exception as error:
                 found[name] = RecordingError(f"eFEL cannot compute {name}: {error}")
+
+
+def _refuse_short_window(trace: EfelTrace, feature: str, settings: Mapping[str, Setting]) -> None:
+    start, end = (
+        float(settings.get(name, own))
+        for name, own in (("stim_start", trace.stim_start), ("stim_end", trace.stim_end))
+    )
+    if end - start < _SHORTEST_WINDOW.get(feature, 0.0):
+        raise RecordingError(
+            f"a stimulus of {end - start:g} ms is too short; needed: {_SHORTEST_WINDOW[feature]:g} ms"
+        )
 
 
 def _handed_over(

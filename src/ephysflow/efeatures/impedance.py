@@ -50,35 +50,3 @@ def impedance(
     magnitude[stimulated] = np.abs(cross[stimulated]) / power[stimulated]
     shown = (frequencies > 0) & (frequencies <= max_frequency)
     return frequencies[shown], magnitude[shown]
-
-
-def impedance_features(frequencies: np.ndarray, magnitude: np.ndarray) -> dict[str, float]:
-    """Numbers that describe the impedance.
-
-    Parameters
-    ----------
-    frequencies, magnitude : (n,) as `impedance` gives them [Hz, MOhm]
-
-    Returns
-    -------
-    `impedance_resonance_frequency` [Hz], of the largest magnitude; `impedance_resonance_strength`, the
-    largest magnitude over the one at the lowest stimulated frequency (1: no resonance);
-    `impedance_cutoff_frequency` [Hz], the lowest above resonance at which the magnitude is the largest one
-    over the square root of 2. NaN where there is none.
-    """
-    known = np.isfinite(magnitude)
-    frequencies, magnitude = frequencies[known], magnitude[known]
-    resonance = strength = cutoff = np.nan
-    if len(magnitude):
-        peak = int(np.argmax(magnitude))
-        resonance, strength = frequencies[peak], magnitude[peak] / magnitude[0]
-        half_power = magnitude[peak] / np.sqrt(2)
-        below = peak + np.flatnonzero(magnitude[peak:] <= half_power)
-        if len(below):
-            pair = slice(below[0] - 1, below[0] + 1)
-            cutoff = np.interp(-half_power, -magnitude[pair], frequencies[pair])
-    return {
-        "impedance_resonance_frequency": float(resonance),
-        "impedance_resonance_strength": float(strength),
-        "impedance_cutoff_frequency": float(cutoff),
-    }

@@ -113,7 +113,10 @@ def legacy_case(
         for cell in cells:
             content = json.loads(json.dumps(config["cells"][cell]))
             for experiment in content["experiments"].values():
-                experiment["files"] = experiment["files"][:files]
+                # BluePyEfe drops the junction potential of a cell, but not that of a file
+                experiment["files"] = [
+                    {**file, "ljp": content["ljp"]} for file in experiment["files"][:files]
+                ]
             chosen[f"{cell}-{copy}" if copies > 1 else cell] = content
     config["cells"] = chosen
     path = folder / f"legacy_{len(chosen)}.json"

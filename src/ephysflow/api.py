@@ -111,6 +111,7 @@ def compute_rheobase(
     settings: Mapping[str, Any] | None = None,
     protocols: Sequence[str] = RHEOBASE_PROTOCOLS,
     efel_settings: Mapping[str, Any] | None = None,
+    min_amplitude: float = 0.0,
 ) -> pd.DataFrame:
     """Find the rheobase of each cell.
 
@@ -121,6 +122,7 @@ def compute_rheobase(
     settings : of the strategy
     protocols : exact names of the protocols that it is looked for in
     efel_settings : of the spike detection
+    min_amplitude : sweeps of this amplitude or less are not looked at [nA]
 
     Returns
     -------
@@ -129,7 +131,9 @@ def compute_rheobase(
     efel_settings = DEFAULT_EFEL_SETTINGS if efel_settings is None else efel_settings
     return pd.DataFrame(
         [
-            cell_rheobase(str(cell), _rows(group), strategy, settings or {}, protocols, efel_settings)
+            cell_rheobase(
+                str(cell), _rows(group), strategy, settings or {}, protocols, efel_settings, min_amplitude
+            )
             for cell, group in sweeps.groupby("cell", sort=False)
         ],
         columns=["cell", "rheobase", "strategy", "settings", "reason", "sweeps"],
@@ -263,9 +267,15 @@ def write_efeatures(
 
 
 def plot_recordings(
-    folder: str | Path, sweeps: pd.DataFrame, rheobase: pd.DataFrame | None = None
+    folder: str | Path,
+    sweeps: pd.DataFrame,
+    rheobase: pd.DataFrame | None = None,
+    user_folder: str | Path | None = None,
 ) -> list[Path]:
-    """Draw the sweeps of each cell into ``<folder>/<cell>.pdf``, protocol by protocol, and return the paths."""
+    """Draw the sweeps of each cell into ``<folder>/<cell>.pdf``, protocol by protocol, and return the paths.
+
+    `user_folder` is where modules of one's own stimulus classes are.
+    """
     from ephysflow.plots.pages import save_pages
     from ephysflow.plots.recordings import recordings_figures
     from ephysflow.plots.steps import crossings, rebuilt_current
@@ -276,7 +286,7 @@ def plot_recordings(
         figures = []
         for _, group in of_cell.groupby("protocol", sort=False):
             rows = _rows(group)
-            rebuilt = [rebuilt_current(row, Path()) for row in rows]
+            rebuilt = [rebuilt_current(row, Path(user_folder or ".")) for row in rows]
             figures += recordings_figures(
                 rows, rebuilt, [crossings(row) for row in rows], known.get(str(cell))
             )

@@ -124,7 +124,9 @@ def load(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Configuration
 
         legacy = read_legacy(Path(given["legacy_config"]))
         notes += legacy.notes
-        given["efeatures"] = {**legacy.efeatures, **given.get("efeatures", {})}
+        own = given.get("efeatures", {})
+        replaced = ("targets",) if "auto_targets" in own else ()
+        given["efeatures"] = {k: v for k, v in legacy.efeatures.items() if k not in replaced} | own
         given.setdefault("recordings", {})
     content = _with_defaults(given, schema, schema)
     _check_across_keys(content, name)

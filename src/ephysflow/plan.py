@@ -219,6 +219,9 @@ class Plan:
         path = paths.plan_folder(self.results) / f"plan-{digest(content)}.jsonl"
         if not path.is_file():
             write_text(path, content)
+            os.utime(
+                path, (0, 0)
+            )  # a plan is as old as its last job, see `read_origin`; this one has run none
         return path
 
 
@@ -240,6 +243,7 @@ def read_job(plan_file: Path, step: str, key: Sequence[str] = ()) -> Job:
                 if line.startswith(start):
                     text = line[len(start) :].rstrip("\n")
                     code = json.loads(head["code"][step])
+                    os.utime(plan_file)
                     return Job(
                         step,
                         name,

@@ -89,3 +89,50 @@ def rig(seed: int, sweeps: int | None = None) -> Rig:
             current = np.round(current / quantum) * quantum
         result.append(Sweep(np.full(n, -70.0), current.astype(np.float32), dt))
     return Rig(result, (ton, ton + length), amps)
+
+
+HOLD = -0.03
+"""Holding current of rigs with several steps [nA]."""
+
+
+def rig_of_several_steps(seed: int, layout: str, sweeps: int = 12) -> Rig:
+    """Draw a rig on which the current has more than one step; the truth is the step of interest.
+
+    Parameters
+    ----------
+    layout : "both vary": a step, a constant one, and the first one again; "touching": the same, the constant one
+        directly before the last one; "constant after", "constant before": a step and a constant one
+    """
+    rng = np.random.default_rng(seed)
+    dt = float(rng.choice([0.05, 0.1, 0.2]))
+    length = float(rng.choice([200.0, 500.0, 1000.0]))
+    gap = float(rng.choice([60.0, 150.0, 500.0]))
+    constant_length = float(rng.choice([100.0, 300.0, 500.0]))
+    constant = -float(rng.choice([20.0, 50.0, 100.0])) * 1e-3
+    unit = float(rng.choice([10, 25, 50])) * 1e-3
+    amps = unit * (np.arange(sweeps) - int(rng.integers(0, sweeps)))
+    ton = float(rng.choice([50.0, 146.8, 400.0]))
+    if layout == "constant before":
+        first = ton, ton + constant_length
+        ton = first[1] + gap
+        others = [(*first, False)]
+    else:
+        start = ton + length + gap
+        others = [(start, start + constant_length, False)]
+        again = start + constant_length + (0.0 if layout == "touching" else gap)
+        if layout != "constant after":
+            others.append((again, again + length, True))
+    n = round((max(ton + length, others[-1][1]) + float(rng.choice([50.0, 300.0]))) / dt)
+    white = float(rng.choice([0.0, 0.3, 2.0])) * 1e-3
+    pink = float(rng.choice([0.0, 1.0])) * 1e-3
+    hum = float(rng.choice([0.0, 0.0, 1.0])) * 1e-3
+    t = np.arange(n) * dt
+    result = []
+    for amp in amps:
+        current = HOLD + levels(n, dt, (ton, ton + length), (amp, 0.0))
+        for start, end, varies in others:
+            current += levels(n, dt, (start, end), (amp if varies else constant, 0.0))
+        current += white * rng.normal(size=n) + pink * coloured(rng, n, 1.0)
+        current += hum * np.sin(2 * np.pi * 0.05 * t + rng.uniform(0, 7))
+        result.append(Sweep(np.full(n, -70.0), current.astype(np.float32), dt))
+    return Rig(result, (ton, ton + length), amps)

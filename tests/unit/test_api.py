@@ -53,7 +53,7 @@ def test_from_sheet_to_files(sheet, tmp_path, stimulus):
     assert json.loads(files[0].read_text())["IDrest_100"]["soma"][0]["val"] == [3, 1]
     each = ephysflow.group_efeatures_of_each_cell(sweeps, features, rheobase, TARGETS, user_folder=tmp_path)
     assert {cell: of_cell.targets["mean"][0] for cell, of_cell in each.items()} == {"a": 2, "b": 4}
-    (plot, _) = ephysflow.plot_recordings(tmp_path / "plots", sweeps.assign(ecode="Step"), rheobase)
+    (plot, _) = ephysflow.plot_recordings(tmp_path / "plots", sweeps, rheobase, tmp_path)
     assert plot.read_bytes().startswith(b"%PDF")
 
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
-from rigs import coloured, levels, rig
+from rigs import HOLD, coloured, levels, rig, rig_of_several_steps
 
 from ephysflow.errors import RecordingError
+from ephysflow.recordings.readers import read_entry
+from ephysflow.recordings.standardise import standardise
 from ephysflow.recordings.stimuli import STIMULI, describe
 from ephysflow.recordings.sweep import Sweep
 
@@ -41,6 +43,83 @@ def test_made_up_rigs():
                 sure_and_wrong.append(seed)
     assert right >= 0.99 * total
     assert sure_and_wrong == []
+
+
+@pytest.mark.parametrize("layout", ["both vary", "touching", "constant after", "constant before"])
+def test_made_up_rigs_with_several_steps(layout):
+    """Rigs that the method was not developed on; the holding current is known to its noise, 3 pA at most."""
+    right, total = 0, 0
+    for seed in range(5000, 5012):
+        made = rig_of_several_steps(seed, layout)
+        for row, amp in zip(found(made.sweeps), made.amps, strict=True):
+            total += 1
+            good = max(abs(row["ton"] - made.times[0]), abs(row["toff"] - made.times[1])) <= 2
+            right += good
+            if good:
+                assert row["hypamp"] == pytest.approx(HOLD, abs=0.003)
+                assert row["amp"] == pytest.approx(amp, abs=0.003)
+            else:
+                assert row["timing_confidence"] < 0.5
+    assert right >= 0.97 * total
+
+
+@pytest.mark.parametrize("name", ["17o05028_ic_steps", "171116sh_0018"])
+def test_the_first_of_two_varying_steps_of_a_real_protocol(shared, name):
+    file = shared / "data" / "patchclamp" / "abf" / f"{name}.abf"
+    entry = {"cell": "a", "protocols": {"x": ["x"]}, "filepath": str(file)}
+    sweeps = [standardise(raw, entry) for raw in read_entry(entry)["x"].sweeps]
+    for row, made in zip(found(sweeps), sweeps, strict=True):
+        assert (row["ton"], row["toff"]) == pytest.approx((146.85, 646.85))
+        assert row["hypamp"] == 0
+        assert row["amp"] == pytest.approx(made.current[round(400 / made.dt)])
+        assert row["timing_confidence"] < 0.5
+        assert "further step at 1646." in row["timing_reason"]
+        assert "2146." in row["timing_reason"] or "2147 ms" in row["timing_reason"]
+
+
+def test_the_first_of_two_steps_of_one_sweep():
+    made = levels(30000, DT, (100.0, 600.0, 1000.0, 1500.0), (0.1, 0.0, 0.1, 0.0))
+    row = found([sweep(made + 0.002 * np.random.default_rng(0).normal(size=len(made)))])[0]
+    assert (row["ton"], row["toff"]) == pytest.approx((100.0, 600.0), abs=0.2)
+    assert row["timing_confidence"] < 0.5
+    assert "further step at 1000 to 1500 ms" in row["timing_reason"]
+
+
+def test_an_earlier_step_counts_as_holding_current_only_where_times_are_given():
+    """Where they are given, the holding current is the median of everything before, as in BluePyEfe."""
+    earlier = levels(8000, DT, (10.0, 80.0), (-0.1, 0.0))
+    made = steps([0.1, 0.2, 0.3], noise=0.0)
+    given = {"ton": 100.0, "toff": 600.0}
+    for row in found([sweep(s.current + earlier) for s in made]):
+        assert row["hypamp"] == pytest.approx(-0.02)
+    for row in found([sweep(s.current + earlier, given=given) for s in made]):
+        assert row["hypamp"] == pytest.approx(-0.12)
+
+
+def test_where_no_stimulus_is_expected_the_sweep_is_the_response():
+    noise = 0.002 * np.random.default_rng(0).normal(size=50000)
+    for row in found([sweep(noise - 0.05), sweep(noise, given={"hypamp": 0.0})], "Spontaneous"):
+        assert (row["ton"], row["toff"], row["tend"]) == pytest.approx((100.0, 5000.0, 5000.0))
+        assert row["amp"] == 0
+        assert row["timing_source"] == "default"
+        assert row["timing_confidence"] > 0.5
+        assert row["timing_reason"] == "no stimulus expected"
+        assert row["auto_threshold"] == -50
+    assert found([sweep(noise - 0.05)], "Spontaneous")[0]["hypamp"] == pytest.approx(-0.05, abs=1e-3)
+    assert found([sweep(noise[:2000])], "Spontaneous")[0]["ton"] == pytest.approx(20.0)
+
+
+def test_a_stimulus_where_none_is_expected_is_said():
+    rows = found(steps([0.1, 0.0, 0.1]), "Spontaneous")
+    assert [row["timing_confidence"] < 0.5 for row in rows] == [True, False, True]
+    assert "step at 100 to 600 ms" in rows[0]["timing_reason"]
+    assert (rows[0]["ton"], rows[0]["toff"], rows[0]["amp"]) == pytest.approx((80.0, 800.0, 0.0))
+
+
+def test_given_times_make_a_spontaneous_protocol_a_step():
+    made = steps([0.1], noise=0.0)[0]
+    given = sweep(made.current, given={"ton": 100.0, "toff": 600.0})
+    assert found([given], "Spontaneous") == found([given])
 
 
 @pytest.mark.parametrize("dt", [0.01, 0.05, 0.1, 0.25])

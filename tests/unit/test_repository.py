@@ -20,7 +20,7 @@ def test_conda_environment_has_the_packages_of_the_project():
         for part in read_yaml(REPOSITORY / "envs/ephysflow.yaml")["dependencies"]
         if isinstance(part, dict)
     ]
-    assert [part for part in with_pip["pip"] if not part.startswith("-e")] == project["dependencies"]
+    assert with_pip["pip"] == project["dependencies"]
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])

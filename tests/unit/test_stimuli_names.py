@@ -12,7 +12,10 @@ from ephysflow.recordings.stimuli import CLASS_NAMES, STIMULI, stimulus_name
         ("APWaveform", "Step"),
         ("PassiveHyperpolarisation", "Step"),  # "iv" is part of "passive"
         ("StepRamp", "Step"),
-        ("SpontAPs", "Step"),
+        ("SpontAPs", "Spontaneous"),
+        ("SponNoHold30", "Spontaneous"),
+        ("StartNoHold", "Spontaneous"),
+        ("StepSpontAPs", "Step"),
         ("sAHP", "SAHP"),
         ("IDhyperpol", "SAHP"),
         ("APThreshold", "Ramp"),

@@ -10,7 +10,7 @@ CONFIG = """\
 # A path is relative to this file; results are relative to the folder in which snakemake is started.
 # Every key is explained in config/README.md of ephysflow.
 
-results: results
+results: {folder}/results
 
 recordings:
   # One row a file. Lines of the sheet that begin with # are comments; columns that you do not need may go.
@@ -41,6 +41,9 @@ efeatures:
   # sweeps: every sweep weighs the same; cells: every cell weighs the same
   pooling: sweeps
 """
+
+LONG_STEPS = ("idrest", "idthres", "step", "firepattern", "iv")
+"""Protocols whose steps are long enough for a rheobase; short pulses need more current."""
 
 TARGETS = """\
 # protocol -> amplitudes (percent of the rheobase), tolerances, and names of eFEL features
@@ -78,7 +81,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
     found = find_recordings(arguments.data) if arguments.data else Found()
     protocols, unknown = _protocols(found.rows), _protocols(found.unknown)
-    rheobase = [protocol for protocol in protocols if _stimulus(protocol) == "Step"] or ["IDrest"]
+    steps = [protocol for protocol in protocols if _stimulus(protocol) == "Step"]
+    rheobase = (
+        [protocol for protocol in steps if protocol.lower().startswith(LONG_STEPS)] or steps or ["IDrest"]
+    )
     config = CONFIG.format(folder=folder, protocols=", ".join(rheobase), unknown=_unknown_text(unknown))
     write_text(folder / "config.yaml", config)
     write_text(folder / "recordings.tsv", sheet_text(found.rows, found.unknown, folder))

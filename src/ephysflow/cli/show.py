@@ -40,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
             continue
         kept = [row for row in read_rows(paths.target_table(results, name)) if row["kept"]]
         stimuli = len({row["key"] for row in kept})
-        print(f"E-features: {len(kept)} features at {stimuli} stimuli, for model fitting:")
+        of = f" of set {name}" if name else ""
+        print(f"E-features{of}: {len(kept)} features at {stimuli} stimuli, for model fitting:")
         for path in paths.model_fitting(results, name)[:3]:
             print(f"    {path}")
         print(

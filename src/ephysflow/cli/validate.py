@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name, target_set in configuration.target_sets.items():
         print(
             f"target set {name or '(main)'}: {len(target_set.targets)} targets, "
+            f"{len(target_set.auto_targets)} automatic sets, "
             f"protocols: {', '.join(plan.sets[name]) or 'none'}"
         )
     made = set(plan.example_recordings())

@@ -115,6 +115,7 @@ def ingest_cell(
                 **parameters,
                 **checked,
                 **applied_corrections(raw, entry),
+                "nan_count": raw.details.get("nan_cut", 0) + len(raw.voltage) - len(sweep.voltage),
                 "note": raw.details.get("note"),
                 "voltage": sweep.voltage,
                 "current": sweep.current,

@@ -58,6 +58,8 @@ COLUMNS = (
         "reader", "text", "reader to use instead of the one that the file's content tells, or module.function"
     ),
     Column("nwb_layout", "text", "layout of an NWB file, where it is not recognised"),
+    Column("v_channel", "text", "number or name of the voltage's channel (ABF), where there are several"),
+    Column("i_channel", "text", "number or name of the current's channel (ABF), where there are several"),
     Column("i_unit", "text", "unit of the current, where the file does not state it: A, mA, uA, nA, pA"),
     Column("v_unit", "text", "unit of the voltage, where the file does not state it: V, mV, uV"),
     Column("t_unit", "text", "unit of the time, where the file does not state it: s, ms"),

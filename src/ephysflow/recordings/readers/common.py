@@ -143,7 +143,10 @@ def without_nan_tail(raw: RawSweep) -> RawSweep:
     stop = int(known[-1]) + 1 if len(known) else 0
     note = f"cut at sample {stop} of {len(raw.voltage)}: only NaN after it"
     return replace(
-        raw, voltage=raw.voltage[:stop], current=raw.current[:stop], details=with_note(raw.details, note)
+        raw,
+        voltage=raw.voltage[:stop],
+        current=raw.current[:stop],
+        details={**with_note(raw.details, note), "nan_cut": len(raw.voltage) - stop},
     )
 
 

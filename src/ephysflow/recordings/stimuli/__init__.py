@@ -6,13 +6,14 @@ from ephysflow.recordings.stimuli.base import Stimulus, Timing, auto_threshold, 
 from ephysflow.recordings.stimuli.names import BUILT_IN_NAMES, CLASS_NAMES, stimulus_name
 from ephysflow.recordings.stimuli.pulses import SpikeRec
 from ephysflow.recordings.stimuli.ramps import NegCheops, PosCheops, Ramp
-from ephysflow.recordings.stimuli.steps import SAHP, DeHyperPol, HyperDePol, Step
+from ephysflow.recordings.stimuli.steps import SAHP, DeHyperPol, HyperDePol, Spontaneous, Step
 from ephysflow.recordings.stimuli.waveforms import CapCheck, PinkNoise, SineSpec
 
 STIMULI: Mapping[str, Stimulus] = {
     stimulus.name: stimulus
     for stimulus in (
         Step(),
+        Spontaneous(),
         Ramp(),
         SAHP(),
         HyperDePol(),

@@ -1,7 +1,7 @@
 """What a stimulus class is, and how it describes the sweeps of one protocol."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -33,12 +33,15 @@ class Timing:
         the protocol) or "default" (usual times of the protocol)
     confidence : 0 to 1
     reason : what a person should know; empty when there is nothing to say
+    since : end of what the current does before a detected stimulus (a test pulse, another step) [ms], from which on
+        it is at its holding level
     """
 
     times: Mapping[str, float] | None
     source: str = "detected"
     confidence: float = 1.0
     reason: str = ""
+    since: float = 0.0
 
 
 class Stimulus:
@@ -127,15 +130,17 @@ def index(time: float, dt: float) -> int:
     return round(time / dt)
 
 
-def holding(sweep: Sweep, ton: float, toff: float) -> float:
+def holding(sweep: Sweep, ton: float, toff: float, since: float = 0.0) -> float:
     """Measure the holding current before the stimulus, or after it when there is no before [nA].
 
-    A stimulus that fills the sweep leaves nothing to compare with: its median is the holding current then.
+    A stimulus that fills the sweep leaves nothing to compare with: its median is the holding current then. What
+    comes earlier than `since` [ms] does not count.
     """
     current = measurable(sweep.current)
     start, end = index(ton, sweep.dt), index(toff, sweep.dt)
     if start > 0:
-        return base_current(current, start)
+        first = index(since, sweep.dt) if since < ton else 0
+        return base_current(current[first:], start - first)
     if end < len(current):
         return base_current(current[end:], len(current) - end)
     return float(np.median(current))
@@ -257,7 +262,7 @@ def _settled(stimulus: Stimulus, sweep: Sweep, estimate: Timing | None) -> Timin
             text = f"{', '.join(fixed)} known, {', '.join(missing)} estimated"
             reason = f"{text}; {reason}" if reason else text
         times = {key: fixed.get(key, estimate.times[key]) for key in stimulus.timing_keys}
-        timing = Timing(times, estimate.source, estimate.confidence, reason)
+        timing = replace(estimate, times=times, reason=reason)
     _check(stimulus, sweep, timing)
     return timing
 
@@ -282,7 +287,7 @@ def _row(stimulus: Stimulus, sweep: Sweep, timing: Timing) -> dict[str, Any]:
     """Everything that the sweep row says of the stimulus."""
     assert timing.times is not None
     snapped = {key: index(time, sweep.dt) * sweep.dt for key, time in timing.times.items()}
-    timing = Timing(snapped, timing.source, timing.confidence, timing.reason)
+    timing = replace(timing, times=snapped)
     tend = known(sweep, "tend")
     row: dict[str, Any] = {
         "dt": sweep.dt,

@@ -48,6 +48,18 @@ TEST_PULSE_END = 500.0
 MOST = 4.5
 """Most that one sweep adds to the evidence for an edge, so that a single odd sweep is not taken for all."""
 
+DIFFERS = 0.25
+"""A pulse varies over the sweeps when its height does by so much of what that of the most varying one does."""
+
+SEEN = 1 / 3
+"""An edge, or one of several pulses, belongs to the protocol when it is seen in so many of the sweeps."""
+
+MOST_PULSES = 6
+"""Most pulses that are told apart."""
+
+AS_LARGE = 0.8
+"""Of pulses that are the same in every sweep, the first with so much of the largest charge is the stimulus."""
+
 DOUBT = 0.45
 """Factor on the confidence when there is a remark."""
 
@@ -65,12 +77,14 @@ class Edges:
     source : "detected" in this sweep, or "inherited" from the others of the protocol
     confidence : 0 (none) to 1
     reason : what a person should know
+    since : when the level before the first edge began [ms]
     """
 
     times: np.ndarray | None
     source: str = "detected"
     confidence: float = 0.0
     reason: str = ""
+    since: float = 0.0
 
 
 def certainty(strength: float) -> float:
@@ -325,19 +339,54 @@ def _common_edges(
     whole = best_edges(traces, points, pattern)
     if len(pattern) > 3:
         return whole, ""
-    varying = _varying_pulse(traces, whole)
-    if varying is not None:
-        return varying, ""
+    varying = _varying_pulses(traces, whole)
+    if varying:
+        return varying[0], _unused(traces, varying[1:])
     if whole is None:
         return None, ""
+    return _main_pulse(traces, _pulses(traces, points, whole))
+
+
+def _pulses(traces: Traces, points: Sequence[int], edges: np.ndarray) -> list[np.ndarray]:
+    """Return all pulses, in order of time, starting from the edges of the one that describes all sweeps best.
+
+    That one may be two with a short pause, or the pause between two: pairs of edges are added as long as all sweeps
+    together show them, wherever they lie.
+    """
     near = traces.points(SAME)
-    pulses = [whole]
-    for first, last in ((0, int(whole[0]) - near), (int(whole[1]) + near, traces.values.shape[1])):
-        inside = [point - first for point in points if first < point < last]
-        other = best_edges(traces.part(first, last), inside, pattern) if len(inside) > 1 else None
-        if other is not None:
-            pulses.append(other + first)
-    return _main_pulse(traces, pulses)
+    while len(edges) < 2 * MOST_PULSES:
+        others = [point for point in points if np.abs(edges - point).min() > near]
+        if len(others) < 2:
+            break
+        choices = np.array([np.sort(np.append(edges, pair)) for pair in combinations(others, 2)])
+        gain = explained(traces, choices, _pattern(len(edges) // 2 + 1)).sum(axis=0)
+        moved = (_moved(traces, choices[choice]) for choice in np.argsort(-gain, kind="stable")[:TRIED])
+        more = next((choice for choice in moved if _all_shown(traces, choice)), None)
+        if more is None:
+            break
+        edges = more
+    return list(edges.reshape(-1, 2))
+
+
+def _all_shown(traces: Traces, edges: np.ndarray) -> bool:
+    """Whether all sweeps together show every pulse, and enough of them by themselves."""
+    if not _shown(traces, edges, closed=True):
+        return False
+    return all(np.mean(_seen(traces, pulse, edges) >= SURE) >= SEEN for pulse in edges.reshape(-1, 2))
+
+
+def _pattern(pulses: int) -> list[int]:
+    """Return the numbers of the levels of so many pulses in a row."""
+    return [level for k in range(pulses) for level in (0, k + 1)] + [0]
+
+
+def _unused(traces: Traces, pulses: Sequence[np.ndarray]) -> str:
+    """Say which pulses are left aside; empty when there are none."""
+    times = [f"{low:.5g} to {high:.5g} ms" for low, high in (edges * traces.step for edges in pulses)]
+    if not times:
+        return ""
+    what = "a further step" if len(times) == 1 else "further steps"
+    return f"the current has {what} at {', '.join(times)}, not used"
 
 
 def _apart(first: np.ndarray, second: np.ndarray) -> bool:
@@ -345,49 +394,47 @@ def _apart(first: np.ndarray, second: np.ndarray) -> bool:
     return bool(first[1] <= second[0] or second[1] <= first[0])
 
 
-def _varying_pulse(traces: Traces, whole: np.ndarray | None) -> np.ndarray | None:
-    """Return the pulse whose height differs between sweeps, where it is not the one that is seen anyway.
+def _varying_pulses(traces: Traces, whole: np.ndarray | None) -> list[np.ndarray]:
+    """Return the pulses whose height differs between sweeps, in order of time; none where only `whole` may.
 
     A test pulse is the same in every sweep and may be the larger one.
     """
     if len(traces.sizes) < 3:
-        return None
+        return []
     varying = traces.varying()
-    edges = best_edges(varying, propose(varying, PROPOSED[2]), (0, 1, 0))
+    points = propose(varying, PROPOSED[2])
+    edges = best_edges(varying, points, (0, 1, 0))
     if edges is None:
-        return None
+        return []
+    pulses = _pulses(varying, points, edges)
+    size = np.std(heights(varying, np.concatenate(pulses))[0][:, ::2], axis=0)
+    pulses = [pulse for pulse, each in zip(pulses, size, strict=True) if each > DIFFERS * size.max()]
     if whole is None:
-        return edges
-    if not _apart(edges, whole):
-        gain = explained(traces, np.stack((edges, whole)), (0, 1, 0)).sum(axis=0)
-        return edges if gain[0] >= gain[1] else None
-    change = np.std(heights(varying, edges)[0][:, 0])
-    size = np.median(np.abs(heights(traces, whole)[0][:, 0]))
-    return edges if change > 0.05 * size else None
+        return pulses
+    if not all(_apart(pulse, whole) for pulse in pulses):
+        gain = explained(traces, np.concatenate(pulses)[None], _pattern(len(pulses))).sum()
+        return pulses if gain >= explained(traces, whole[None], (0, 1, 0)).sum() else []
+    constant = np.median(np.abs(heights(traces, whole)[0][:, 0]))
+    return pulses if size.max() > 0.05 * constant else []
 
 
 def _main_pulse(traces: Traces, pulses: Sequence[np.ndarray]) -> tuple[np.ndarray, str]:
     """Tell the stimulus from test pulses when none of them differs between sweeps.
 
     A short hyperpolarising pulse at the start, before another one, is a test pulse; of the rest, the pulse of the
-    largest charge is the stimulus.
+    largest charge is the stimulus, the first one where several are about as large.
     """
-    ordered = sorted(pulses, key=lambda edges: int(edges[0]))
-    height = [float(np.median(heights(traces, edges)[0][:, 0])) for edges in ordered]
-    length = [float(edges[1] - edges[0]) * traces.step for edges in ordered]
+    height = [float(np.median(heights(traces, edges)[0][:, 0])) for edges in pulses]
+    length = [float(edges[1] - edges[0]) * traces.step for edges in pulses]
     charge = [abs(h) * t for h, t in zip(height, length, strict=True)]
-    test = height[0] < 0 and length[0] <= TEST_PULSE and ordered[0][1] * traces.step <= TEST_PULSE_END
-    first = 1 if test and len(ordered) > 1 else 0
-    if test and len(ordered) == 1 and ordered[0][1] < 0.25 * traces.values.shape[1]:
-        return ordered[
-            0
-        ], "it may be a test pulse: short, hyperpolarising, early, and the same in every sweep"
-    main = max(range(first, len(ordered)), key=lambda k: charge[k])
-    doubtful = [k for k in range(len(ordered)) if k != main and charge[k] > 0.3 * charge[main]]
-    if not doubtful:
-        return ordered[main], ""
-    low, high = ordered[doubtful[0]] * traces.step
-    return ordered[main], f"the pulse at {low:.5g} to {high:.5g} ms is taken for a test pulse"
+    test = height[0] < 0 and length[0] <= TEST_PULSE and pulses[0][1] * traces.step <= TEST_PULSE_END
+    first = 1 if test and len(pulses) > 1 else 0
+    if test and len(pulses) == 1 and pulses[0][1] < 0.25 * traces.values.shape[1]:
+        return pulses[0], "it may be a test pulse: short, hyperpolarising, early, and the same in every sweep"
+    large = AS_LARGE * max(charge[first:])
+    main = next(k for k in range(first, len(pulses)) if charge[k] >= large)
+    doubtful = [k for k in range(len(pulses)) if k != main and charge[k] > 0.3 * charge[main]]
+    return pulses[main], _unused(traces, [pulses[k] for k in doubtful])
 
 
 def _one_edge(traces: Traces, points: Sequence[int]) -> tuple[np.ndarray | None, str]:
@@ -403,16 +450,29 @@ def _one_edge(traces: Traces, points: Sequence[int]) -> tuple[np.ndarray | None,
     return np.array([edge[0], count]), "only the start of the step is seen: it is taken to last to the end"
 
 
-def _seen(traces: Traces, edges: np.ndarray) -> np.ndarray:
-    """Strength, per sweep, of the weakest of the edges that lie inside the sweeps."""
+def _seen(traces: Traces, edges: np.ndarray, others: Sequence[int] | np.ndarray = ()) -> np.ndarray:
+    """Strength, per sweep, of the weakest of the edges that lie inside the sweeps; `others` end the levels, too."""
     inner = edges[(edges > 0) & (edges < traces.values.shape[1])]
-    height, strength = heights(traces, inner)
+    places = np.union1d(inner, np.asarray(others, dtype=int))
+    height, strength = (each[:, np.isin(places, inner)] for each in heights(traces, places))
     weakest = strength.min(axis=1)
     if len(inner) == 2:
         opposite = np.sign(height[:, 0]) == -np.sign(height[:, 1])
         similar = np.abs(height.sum(axis=1)) <= 0.5 * np.abs(height).max(axis=1)
         weakest[~(opposite & similar)] = 0
     return weakest
+
+
+def _other_edges(traces: Traces, points: Sequence[int], common: np.ndarray | None) -> list[int]:
+    """Return the points where many sweeps change their level, those of the stimulus apart."""
+    if common is None:
+        return []
+    near = traces.points(SAME)
+    others = [point for point in points if np.abs(common - point).min() > near]
+    inner = common[(common > 0) & (common < traces.values.shape[1])]
+    places = np.sort(np.concatenate((inner, np.array(others, dtype=int))))
+    often = np.mean(heights(traces, places)[1] >= SURE, axis=0) >= SEEN
+    return [point for point in others if often[places == point].any()]
 
 
 def _own_edges(
@@ -425,8 +485,9 @@ def _own_edges(
     edges = best_edges(alone, points, pattern)
     if edges is None:
         return None
+    new = edges if common is None else [edge for edge in edges if np.abs(common - edge).min() > near]
     strength = float(_seen(alone, edges)[0])
-    if strength < SURE:
+    if strength < SURE or any(abs(edge - k) <= near for edge in new for k in known):
         return None
     if common is not None:
         gain = explained(alone, np.stack((edges, np.minimum(common, alone.values.shape[1]))), pattern)[0]
@@ -450,11 +511,8 @@ def find_edges(sweeps: Sequence[Sweep], pattern: Sequence[int]) -> list[Edges]:
     traces = on_grid(sweeps)
     points = propose(traces, PROPOSED[len(pattern) - 1])
     common, remark = _common_edges(traces, points, pattern)
-    strength = np.zeros(len(sweeps)) if common is None else _seen(traces, common)
-    known: list[int] = []
-    if common is not None and len(sweeps) > 1:
-        near = traces.points(SAME)
-        known = [point for point in points if np.abs(common - point).min() > near]
+    known = _other_edges(traces, points, common)
+    strength = np.zeros(len(sweeps)) if common is None else _seen(traces, common, known)
     own: dict[int, tuple[np.ndarray, float]] = {}
     if len(sweeps) > 1:
         for row in np.flatnonzero(strength < SURE).tolist():
@@ -477,22 +535,24 @@ def find_edges(sweeps: Sequence[Sweep], pattern: Sequence[int]) -> list[Edges]:
     group = _group_times(times, common, traces)
     result = []
     for row, sweep in enumerate(sweeps):
+        start = int((own[row][0] if row in own else common)[0]) - traces.points(SAME)
+        since = max((point for point in known if point < start), default=0) * traces.step
         if row in own:
             edges, own_strength = own[row]
             exact = _exact_times([sweep], traces.only(row), edges, np.array([True]))[0]
             own_times = np.where(np.isnan(exact), edges * traces.step, exact)
             text = "its times differ from those of the other sweeps"
-            result.append(Edges(own_times, "detected", 0.7 * certainty(own_strength), text))
+            result.append(Edges(own_times, "detected", 0.7 * certainty(own_strength), text, since))
         elif seen[row]:
             exact = np.where(np.isnan(times[row]), group, times[row])
             confidence = certainty(float(strength[row])) * (DOUBT if remark else 1.0)
-            result.append(Edges(exact, "detected", confidence, remark))
+            result.append(Edges(exact, "detected", confidence, remark, since))
         else:
             text = f"no stimulus above its noise: times of the {shared} sweeps that show it"
             if not shared:
                 text = "no stimulus above its noise: times seen in all sweeps together"
             text = f"{text}; {remark}" if remark else text
-            result.append(Edges(group, "inherited", 0.8 * together, text))
+            result.append(Edges(group, "inherited", 0.8 * together, text, since))
     return result
 
 

@@ -6,6 +6,7 @@ from ephysflow.errors import ConfigurationError
 
 CLASS_NAMES = (
     "Step",
+    "Spontaneous",
     "Ramp",
     "SAHP",
     "HyperDePol",
@@ -23,11 +24,15 @@ _STEP = (
     "spontaneous idrest idthresh idthres idthreshold apwaveform iv step genericstep spontaps sponaps firepattern "
     "sponnohold30 sponhold30 spontnohold30 sponthold30 spontaneousnohold starthold startnohold delta"
 )
+_SPONTANEOUS = (
+    "spontaneous spontaps sponaps sponnohold30 sponhold30 spontnohold30 sponthold30 spontaneousnohold starthold "
+    "startnohold"
+)
 _SAHP = "sahp idhyperpol irdepol irhyperpol iddepol"
 _RAMP = "ramp ap_thresh apthresh apthreshold"
 
 BUILT_IN_NAMES: tuple[tuple[str, str], ...] = (
-    *((part, "Step") for part in _STEP.split()),
+    *((part, "Spontaneous" if part in _SPONTANEOUS.split() else "Step") for part in _STEP.split()),
     *((part, "SAHP") for part in _SAHP.split()),
     *((part, "Ramp") for part in _RAMP.split()),
     ("hyperdepol", "HyperDePol"),

@@ -1,4 +1,4 @@
-"""Stimuli of constant levels: one step, a step on a step, and two steps in a row."""
+"""Stimuli of constant levels: none, one step, a step on a step, and two steps in a row."""
 
 # ruff: noqa: D102  (the methods are documented in Stimulus)
 
@@ -21,6 +21,18 @@ from ephysflow.recordings.stimuli.edges import find_edges
 from ephysflow.recordings.stimuli.levels import FilteredCurrent, measurable
 from ephysflow.recordings.sweep import Sweep
 
+LEAD = 100.0
+"""Stretch at the start of a sweep without stimulus that shows the resting potential [ms]; eFEL needs some."""
+
+LEAD_PART = 0.1
+"""The most of a sweep that this stretch takes."""
+
+CONSTANT = 0.9
+"""Confidence that there is no stimulus where none is expected and none is seen."""
+
+NOT_CONSTANT = 0.4
+"""The same where the current changes after all."""
+
 
 class _Levels(Stimulus):
     """Stimuli whose edges are found by `find_edges`."""
@@ -36,6 +48,7 @@ class _Levels(Stimulus):
                 edges.source,
                 edges.confidence,
                 edges.reason,
+                edges.since,
             )
             for edges in find_edges(sweeps, self.pattern)
         ]
@@ -50,7 +63,7 @@ class Step(_Levels):
     def parameters(self, sweep: Sweep, timing: Timing) -> dict[str, Any]:
         assert timing.times is not None
         ton, toff = timing.times["ton"], timing.times["toff"]
-        hypamp = amplitude(sweep, "hypamp", holding(sweep, ton, toff))
+        hypamp = amplitude(sweep, "hypamp", holding(sweep, ton, toff, timing.since))
         during = sweep.current[index(ton, sweep.dt) : index(toff, sweep.dt)]
         return {"hypamp": hypamp, "amp": amplitude(sweep, "amp", float(np.median(during)) - hypamp)}
 
@@ -61,6 +74,34 @@ class Step(_Levels):
         return parameters["hypamp"] + np.where(
             between(time, parameters, "ton", "toff"), parameters["amp"], 0.0
         )
+
+
+class Spontaneous(Step):
+    """No stimulus: the cell at rest or at a constant current; with given times, a step.
+
+    The sweep is the response, but for a short stretch at its start, which e-features take the resting potential from.
+    A current that does change is not taken for the stimulus, but said.
+    """
+
+    name = "Spontaneous"
+
+    def estimate_timing(self, sweeps: Sequence[Sweep]) -> list[Timing]:
+        result = []
+        for sweep, edges in zip(sweeps, find_edges(sweeps, self.pattern), strict=True):
+            ton = min(LEAD, LEAD_PART * sweep.duration)
+            confidence, reason = CONSTANT, "no stimulus expected"
+            if edges.times is not None and edges.source == "detected":
+                low, high = edges.times
+                confidence = NOT_CONSTANT
+                reason += f" in this protocol, but the current has a step at {low:.5g} to {high:.5g} ms"
+            result.append(Timing({"ton": ton, "toff": sweep.duration}, "default", confidence, reason))
+        return result
+
+    def parameters(self, sweep: Sweep, timing: Timing) -> dict[str, Any]:
+        if timing.source != "default":
+            return super().parameters(sweep, timing)
+        median = float(np.median(measurable(sweep.current)))
+        return {"hypamp": amplitude(sweep, "hypamp", median), "amp": amplitude(sweep, "amp", 0.0)}
 
 
 class SAHP(_Levels):

@@ -17,7 +17,7 @@ recordings:
   sheet: recordings.tsv
 
   # Names of protocols that are not in the built-in table: name (or a part of it) -> stimulus class.
-  # Classes: Step, Ramp, SAHP, HyperDePol, DeHyperPol, PosCheops, NegCheops, SpikeRec, SineSpec, PinkNoise, CapCheck
+  # Classes: Step, Spontaneous, Ramp, SAHP, HyperDePol, DeHyperPol, PosCheops, NegCheops, SpikeRec, SineSpec, PinkNoise, CapCheck
 {unknown}  stimuli: {{}}
 
   # Limits for each sweep: preset none or ipfx; exclude: true leaves sweeps out that fail one.

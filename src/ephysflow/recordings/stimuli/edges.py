@@ -54,6 +54,9 @@ DIFFERS = 0.25
 SEEN = 1 / 3
 """An edge, or one of several pulses, belongs to the protocol when it is seen in so many of the sweeps."""
 
+BETTER = 0.1
+"""A further pulse explains so much more of a sweep, as the logarithm of the variance left."""
+
 MOST_PULSES = 6
 """Most pulses that are told apart."""
 
@@ -360,7 +363,9 @@ def _pulses(traces: Traces, points: Sequence[int], edges: np.ndarray) -> list[np
             break
         choices = np.array([np.sort(np.append(edges, pair)) for pair in combinations(others, 2)])
         gain = explained(traces, choices, _pattern(len(edges) // 2 + 1)).sum(axis=0)
-        moved = (_moved(traces, choices[choice]) for choice in np.argsort(-gain, kind="stable")[:TRIED])
+        least = explained(traces, edges[None], _pattern(len(edges) // 2)).sum() + BETTER * len(traces.sizes)
+        tried = [choice for choice in np.argsort(-gain, kind="stable")[:TRIED] if gain[choice] > least]
+        moved = (_moved(traces, choices[choice]) for choice in tried)
         more = next((choice for choice in moved if _all_shown(traces, choice)), None)
         if more is None:
             break

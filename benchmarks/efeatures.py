@@ -230,7 +230,6 @@ def workflow_config(job: dict[str, Any], folder: Path, buckets: int) -> dict[str
             "targets": job["targets"],
             "rheobase": {"protocols": job["protocols_rheobase"]},
             "efel_settings": EFEL_SETTINGS,
-            "all_sweeps": True,
             "buckets": buckets,
         },
     }
@@ -326,33 +325,42 @@ def two_cells(bench: Bench, data: Path, python: Path | None) -> bool:
 def many_sweeps(bench: Bench, data: Path, python: Path | None) -> bool:
     """Case 2: 200 sweeps, 20 features."""
     content = sweeps_case(data)
+    everything = write_job(bench.folder, "all_sweeps", {**content, "all_sweeps": True})
     return _side_by_side(
         bench,
         python,
-        "2. 200 sweeps of 40 cells, 20 features of each sweep",
+        "2. 200 sweeps of 40 cells, 20 features",
         write_job(bench.folder, "many_sweeps", content),
         workflow_config(content, bench.folder, buckets=8),
-        {LIBRARY[0]: 1 / 10, LIBRARY[1]: 1 / 10, WORKFLOW: 1 / 4},
+        {LIBRARY[0]: 1 / 10, LIBRARY[1]: 1 / 10},
+        {f"{LIBRARY[0]}, every sweep": library(everything)},
     )
 
 
 def _side_by_side(
-    bench: Bench, python: Path | None, title: str, job: Path, config: dict[str, Any], aims: dict[str, float]
+    bench: Bench,
+    python: Path | None,
+    title: str,
+    job: Path,
+    config: dict[str, Any],
+    aims: dict[str, float],
+    more: dict[str, Command] | None = None,
 ) -> bool:
     """Measure and print both sides, where the workflow's time goes, and whether the values are the same."""
-    rows, outputs = {}, {}
-    for processes in (1, CORES):
-        commands = {LIBRARY[processes > 1]: library(job, processes)}
+    commands: dict[str, Command] = {}
+    for processes, theirs, ours in zip((1, CORES), PEER, LIBRARY, strict=True):
         if python:
-            commands[PEER[processes > 1]] = peer(python, job, processes)
-        for name, command in commands.items():
-            rows[name], outputs[name] = bench.measure(command)
-    rows[WORKFLOW], output = bench.measure(workflow(config))
+            commands[theirs] = peer(python, job, processes)
+        commands[ours] = library(job, processes)
+    commands |= {**(more or {}), WORKFLOW: workflow(config)}
+    rows, outputs = {}, {}
+    for name, command in commands.items():
+        rows[name], outputs[name] = bench.measure(command)
     start, _ = bench.measure(workflow(config, "--dry-run", "--quiet"))
     reached = print_table(
-        title, {name: rows[name] for name in (*PEER, *LIBRARY, WORKFLOW) if name in rows}, aims
+        title, {name: rows[name] for name in sorted(rows, key=lambda name: name not in PEER)}, aims
     )
-    print_rules(output, rows[WORKFLOW], start)
+    print_rules(outputs[WORKFLOW], rows[WORKFLOW], start)
     if python:
         print_agreement(outputs[LIBRARY[0]], outputs[PEER[0]])
     return reached

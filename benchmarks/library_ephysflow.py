@@ -2,8 +2,8 @@
 
     python library_ephysflow.py JOB OUTPUT_FOLDER PROCESSES
 
-JOB is as for `peer_bluepyefe.py`. Features are computed on all sweeps, as BluePyEfe does, unless a legacy
-configuration says which are wanted.
+JOB is as for `peer_bluepyefe.py`. BluePyEfe computes features on all sweeps of a protocol and then takes those that
+belong to a target; ephysflow does so when JOB has `all_sweeps`. The files that come out are the same.
 """
 
 import json
@@ -36,7 +36,7 @@ def extract(job: dict[str, Any], output: str, map_function: Callable[..., Iterab
         rheobase,
         targets,
         efel_settings=settings,
-        all_sweeps="legacy_config" not in job,
+        all_sweeps=job.get("all_sweeps", False),
         map_function=map_function,
     )
     grouped = ephysflow.group_efeatures(sweeps, features, rheobase, targets, efel_settings=settings)

@@ -22,6 +22,7 @@ def main() -> None:
     job = json.loads(Path(job_file).read_text())
     logging.disable()  # thousands of lines; not printing them is in BluePyEfe's favour
     settings = job.pop("efel_settings")
+    job.pop("all_sweeps", None)  # always so
     if "legacy_config" in job:
         job = translate_legacy_config(json.loads(Path(job["legacy_config"]).read_text()))
     arguments = {**job, "efel_settings": settings, "write_files": True}

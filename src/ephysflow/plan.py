@@ -209,7 +209,7 @@ class Plan:
             "results": str(self.results),
             "code": dict(self.code),
             "notes": list(self.notes),
-            "origin": dict(self.origin),
+            "origin": json.dumps(self.origin),  # a text, because the order of its keys may have a meaning
         }
         lines = [canonical_json(head)]
         lines += [
@@ -276,5 +276,5 @@ def read_origin(results: Path) -> tuple[Mapping[str, Any], list[Path]]:
             f"{results}: holds no plan of ephysflow; name the configuration with --config"
         )
     with open(plans[-1], encoding="utf-8") as stream:
-        origin = json.loads(stream.readline())["origin"]
+        origin = json.loads(json.loads(stream.readline())["origin"])
     return origin["config"], [Path(file) for file in origin["files"]]

@@ -51,9 +51,11 @@ class Workflow:
         path.write_text(text.replace(old, new, 1))
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        python = str(self.folder / "src")
-        environment = {**os.environ, "PYTHONPATH": python, "COLUMNS": "200"}
-        command = [sys.executable, "-m", "snakemake", "--configfile", "config.yaml", *arguments]
+        return self._call("snakemake", "--configfile", "config.yaml", *arguments)
+
+    def _call(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(self.folder / "src"), "COLUMNS": "200"}
+        command = [sys.executable, "-m", module, *arguments]
         return subprocess.run(
             command,
             cwd=self.folder,
@@ -63,6 +65,9 @@ class Workflow:
             timeout=300,
             check=False,
         )
+
+    def ephysflow(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self._call("ephysflow", *arguments)
 
     def run(self) -> None:
         done = self.snakemake("--cores", "2")

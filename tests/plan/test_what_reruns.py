@@ -229,3 +229,24 @@ def test_recordings_alone(workflow):
     del config["efeatures"]
     workflow.write_config(config)
     assert workflow.plan() == {"summarise"}
+
+
+def test_verify_finds_the_configuration_of_the_last_run_with_its_order(workflow, change_config):
+    by_protocol = {
+        protocol: {
+            "amplitudes": [100],
+            "tolerances": [60],
+            "efeatures": {"voltage_base": {}, "Spikecount": {}},
+        }
+        for protocol in ("IV", "IDrest")
+    }
+    change_config(by_protocol, "efeatures", "targets")
+    workflow.run()
+    other = {**workflow.config, "efeatures": {**CONFIG["efeatures"], "pooling": "cells"}}
+    mine = (workflow.folder / "config.yaml").read_text()
+    workflow.write_config(other)
+    assert workflow.plan()  # a mere plan of another configuration is not a run
+    (workflow.folder / "config.yaml").write_text(mine)
+    assert workflow.plan() == set()
+    verified = workflow.ephysflow("verify", "results")
+    assert verified.returncode == 0, verified.stdout

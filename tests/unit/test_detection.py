@@ -275,6 +275,7 @@ def test_a_ramp(ton):
     assert row["ton"] == pytest.approx(ton, abs=5.0)
     assert row["toff"] == pytest.approx(1000.0, abs=0.2)
     assert row["amp"] == pytest.approx(0.5, abs=0.015)
+    assert (row["timing_confidence"] < 0.5) == (ton == 0.0)  # no holding current before it: in doubt
 
 
 def test_triangles():

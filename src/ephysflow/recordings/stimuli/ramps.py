@@ -3,6 +3,7 @@
 # ruff: noqa: D102  (the methods are documented in Stimulus)
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,6 +28,9 @@ TOP_SAMPLES = 10
 SHORTEST_BASE = 5.0
 """A ramp that starts sooner [ms] takes its holding current from its own first samples."""
 
+BASELESS_CONFIDENCE = 0.45
+"""At most this confidence has a ramp that starts with the sweep: no holding current shows where, or from what level."""
+
 RAMP_POINTS = 4000
 """About so many points describe a sweep when the slope is looked for."""
 
@@ -49,13 +53,25 @@ class Ramp(Stimulus):
             return [Timing(None, reason="no ramp found in any sweep of the protocol") for _ in sweeps]
         end = _ramp_ends(sweeps, traces, edges, strength)
         group = {"ton": float(edges[0] * traces.step), "toff": float(np.median(end[strength >= SURE]))}
-        return [
+        timings = [
             Timing({**group, "toff": float(end[row])}, "detected", certainty(float(strength[row])))
             if strength[row] >= SURE
             else Timing(
                 group, "inherited", 0.8 * certainty(together), "no ramp above its noise: times of the others"
             )
             for row in range(len(sweeps))
+        ]
+        if group["ton"] >= SHORTEST_BASE:
+            return timings
+        return [
+            replace(
+                timing,
+                confidence=min(timing.confidence, BASELESS_CONFIDENCE),
+                reason="; ".join(
+                    filter(None, (timing.reason, "the ramp starts with the sweep, without a holding current"))
+                ),
+            )
+            for timing in timings
         ]
 
     def parameters(self, sweep: Sweep, timing: Timing) -> dict[str, Any]:

@@ -249,7 +249,7 @@ def print_table(title: str, rows: dict[str, Usage], aims: dict[str, float]) -> b
         compared = ["", "", ""]
         if theirs and name not in PEER:
             cpu, wall = (min(getattr(row, quantity) for row in theirs) for quantity in ("cpu", "wall"))
-            compared = [f"1/{cpu / used.cpu:.1f}", f"1/{wall / used.wall:.1f}", ""]
+            compared = [_ratio(used.cpu, cpu), _ratio(used.wall, wall), ""]
             if name in aims:
                 fine = used.cpu <= cpu * aims[name] and used.wall < wall and used.memory <= MEMORY_AIM
                 compared[2] = f"1/{1 / aims[name]:.0f}: {'reached' if fine else 'MISSED'}"
@@ -257,6 +257,10 @@ def print_table(title: str, rows: dict[str, Usage], aims: dict[str, float]) -> b
         cells = [name, f"{used.cpu:.2f}", f"{used.wall:.2f}", f"{used.memory:.0f}", *compared]
         print("| " + " | ".join(cells) + " |")
     return reached
+
+
+def _ratio(ours: float, theirs: float) -> str:
+    return f"1/{theirs / ours:.1f}" if ours < theirs else f"{ours / theirs:.1f}"
 
 
 def print_rules(output: Path, total: Usage, start: Usage) -> None:

@@ -18,9 +18,8 @@ from ephysflow.user_modules import find_user_module, module_file
 PACKAGE = "ephysflow"
 
 
-def syntax_digest(source: str | bytes) -> str:
-    """Return a hash of the syntax tree of `source` without docstrings."""
-    tree = ast.parse(source)
+def syntax_digest(tree: ast.Module) -> str:
+    """Return a hash of a syntax tree; its docstrings are taken out."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
@@ -33,10 +32,10 @@ def syntax_digest(source: str | bytes) -> str:
     return digest(ast.dump(tree))
 
 
-def imported_names(source: str | bytes, module: str, is_package: bool) -> list[str]:
-    """Return the dotted names that `source` imports anywhere, functions included; relative ones made absolute."""
+def imported_names(tree: ast.Module, module: str, is_package: bool) -> list[str]:
+    """Return the dotted names that a module imports anywhere, functions included; relative ones made absolute."""
     names: list[str] = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -109,8 +108,9 @@ class CodeHasher:
         key = f"{name}:{digest(content)}"
         if key not in self._known:
             try:
-                names = imported_names(content, name, path.name == "__init__.py")
-                self._known[key] = [syntax_digest(content), sorted(set(names))]
+                tree = ast.parse(content)
+                names = imported_names(tree, name, path.name == "__init__.py")
+                self._known[key] = [syntax_digest(tree), sorted(set(names))]
             except SyntaxError as error:
                 raise ConfigurationError(f"{path}: line {error.lineno}: {error.msg}") from None
         code, imports = self._known[key]

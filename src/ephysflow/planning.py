@@ -11,6 +11,7 @@ from ephysflow.errors import ConfigurationError
 from ephysflow.io.canonical import canonical_json, digest
 from ephysflow.io.provenance import installed_versions
 from ephysflow.plan import Plan, job_key
+from ephysflow.recordings.entries import entry_files
 from ephysflow.steps import STEPS
 from ephysflow.user_modules import check_user_object
 
@@ -139,15 +140,7 @@ def _protocols(entries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _recording_files(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the files of a cell; beside `filepath`, `v_file` is BluePyEfe's filter inside an NWB file."""
-    return sorted(
-        {
-            entry[key]
-            for entry in entries
-            for key in (("filepath",) if "filepath" in entry else ("i_file", "v_file"))
-            if key in entry
-        }
-    )
+    return sorted({file for entry in entries for file in entry_files(entry)})
 
 
 def _bucket(cell: str, count: int | None) -> str:

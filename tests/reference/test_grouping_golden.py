@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from golden import CASES
 
 from ephysflow.efeatures.auto_targets import DEFAULT_AUTO_TARGETS, choose
 from ephysflow.efeatures.export import currents_json, exported_name, features_json, json_text, protocols_json
@@ -32,34 +33,6 @@ csv.field_size_limit(sys.maxsize)
 
 DEFAULT_SETTINGS = {"strict_stiminterval": True, "Threshold": -20.0, "interp_step": 0.025}
 TEXT_COLUMNS = ("cell", "protocol", "ecode", "file", "id", "repetition")
-CASES = (
-    "b6b8_absolute_amplitude",
-    "b6b8_absolute_mean",
-    "b6b8_auto_targets_absolute",
-    "b6b8_auto_targets_default_fail",
-    "b6b8_default_settings",
-    "b6b8_flush",
-    "b6b8_interpolation",
-    "b6b8_legacy_targets",
-    "b6b8_majority_mean",
-    "b6b8_mode_median",
-    "b6b8_no_threshold",
-    "b6b8_nvalue2_std",
-    "b6b8_per_cell",
-    "b6b8_ton_toff_given",
-    "csv_lccr_absolute_amplitude",
-    "nwb_absolute",
-    "nwb_flush",
-    "nwb_ton_toff_given",
-    "sscx2_all_ecodes_onoff",
-    "sscx2_autodetect",
-    "sscx2_flush",
-    "sscx2_legacy_config",
-    "sscx2_majority",
-    "synth_ecodes_timing_given",
-    "synth_nwb_aibs",
-    "synth_nwb_scala",
-)
 
 
 class Case:

@@ -69,14 +69,14 @@ def extract_features(
     wanted: dict[str, Mapping[str, Any]] = {}
     jobs: dict[tuple[str, tuple[str, ...]], list[int]] = {}
     amplitudes = [_amplitudes(row, rheobase) for row in rows]
+    texts = [target.settings_text(efel_settings) for target in targets]
     for index, (amp, amp_rel) in enumerate(amplitudes):
         in_nano_ampere_or_ms = absolute_amplitude or rows[index]["matched_by"] == "delta"
         amplitude = amp if in_nano_ampere_or_ms else amp_rel
         asked: dict[str, dict[str, None]] = {}
-        for target in targets:
+        for target, text in zip(targets, texts, strict=True):
             matches = amplitude is not None and abs(target.amplitude - amplitude) < target.tolerance
             if matches or all_sweeps:
-                text = target.settings_text(efel_settings)
                 wanted[text] = {**efel_settings, **target.efel_settings}
                 asked.setdefault(text, {})[target.efeature] = None
         for text, features in asked.items():

@@ -11,6 +11,7 @@ from ephysflow.errors import RecordingError
 from ephysflow.io.canonical import canonical_json
 from ephysflow.io.tables import table_of, write_table
 from ephysflow.job import Job
+from ephysflow.recordings.entries import entry_files
 from ephysflow.recordings.quality import quality_limits, sweep_quality
 from ephysflow.recordings.readers import read_entry
 from ephysflow.recordings.readers.common import refusing
@@ -176,12 +177,6 @@ def applied_corrections(raw: RawSweep, entry: Mapping[str, Any]) -> dict[str, fl
         "lowpass": entry.get("lowpass") or None,
         "series_resistance": entry.get("series_resistance") or None,
     }
-
-
-def entry_files(entry: Mapping[str, Any]) -> list[str]:
-    """Return the files of one entry; beside `filepath`, `v_file` is a filter inside an NWB file."""
-    keys = ("filepath",) if "filepath" in entry else ("i_file", "v_file")
-    return [str(entry[key]) for key in keys if key in entry]
 
 
 def _read_all(

@@ -19,5 +19,12 @@ class RecordingError(EphysflowError):
     """
 
 
+class CampaignError(EphysflowError):
+    """A simulation's file, or what a feature function returned, cannot be used; ends up as a row of the exclusions table.
+
+    The message names what is wrong; simulation, combination and group stand in columns of their own.
+    """
+
+
 class ResultError(EphysflowError):
     """A file that ephysflow wrote is damaged, or is not what it is taken for."""

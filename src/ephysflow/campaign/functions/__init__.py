@@ -1,0 +1,1 @@
+"""Shipped feature and trial-step functions; `registry` names them."""

@@ -16,6 +16,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/example.smk"
 include: "workflow/rules/recordings.smk"
 include: "workflow/rules/efeatures.smk"
+include: "workflow/rules/campaign.smk"
 include: "workflow/rules/plots.smk"
 include: "workflow/rules/summary.smk"
 
@@ -24,6 +25,9 @@ localrules:
     all,
     recordings,
     efeatures,
+    campaign,
+    publish_repo,
+    publish_features,
     plots,
 
 

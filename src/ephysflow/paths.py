@@ -99,3 +99,72 @@ def summary_tables(results: Path) -> list[Path]:
 def plan_folder(results: Path) -> Path:
     """Where the checked plan of each parse is kept, under its content hash."""
     return results / ".ephysflow"
+
+
+def campaign_folder(results: Path, campaign: str, analysis: str) -> Path:
+    """Folder of one analysis of a simulation campaign."""
+    return results / "campaign" / campaign / analysis
+
+
+CIRCUIT_TABLES = ("neurons", "neuron_classes", "populations", "findings")
+"""What is chosen from one circuit."""
+
+
+def circuit_neurons(results: Path, campaign: str, analysis: str, circuit: str) -> list[Path]:
+    """Of one circuit: neurons of the classes, classes with their counts, populations with their sizes, findings."""
+    folder = campaign_folder(results, campaign, analysis) / "circuits"
+    return [folder / f"{circuit}.{name}.parquet" for name in CIRCUIT_TABLES]
+
+
+def extracted_folder(results: Path, campaign: str, analysis: str, bucket: str) -> Path:
+    """Folder of what was extracted from the simulations of one bucket."""
+    return campaign_folder(results, campaign, analysis) / "extracted" / bucket
+
+
+def extracted_report(folder: Path, simulation: str) -> Path:
+    """Report rows of one simulation, by its key."""
+    return folder / f"{simulation}.report.parquet"
+
+
+def extracted_windows(folder: Path, simulation: str) -> Path:
+    """Windows and trials of one simulation, by its key."""
+    return folder / f"{simulation}.windows.parquet"
+
+
+def extraction_findings(folder: Path) -> Path:
+    """What could not be used, or is doubtful, in the simulations of a bucket."""
+    return folder / "findings.parquet"
+
+
+def computed_features(results: Path, campaign: str, analysis: str, computation: str, bucket: str) -> Path:
+    """All tables of one combination of parameters for the simulations of one bucket."""
+    return campaign_folder(results, campaign, analysis) / "computed" / computation / f"{bucket}.zip"
+
+
+REPO_TABLES = ("simulations", "neurons", "neuron_classes", "windows")
+"""Extraction tables beside the report."""
+
+
+def repo_folder(results: Path, campaign: str, analysis: str) -> Path:
+    """Folder of the extraction tables of an analysis."""
+    return campaign_folder(results, campaign, analysis) / "repo"
+
+
+def repo_exclusions(results: Path, campaign: str, analysis: str) -> Path:
+    """Simulations that were left out, and what extraction found in the others."""
+    return repo_folder(results, campaign, analysis) / "exclusions.parquet"
+
+
+def features_folder(results: Path, campaign: str, analysis: str) -> Path:
+    """Folder of the feature tables of an analysis."""
+    return campaign_folder(results, campaign, analysis) / "features"
+
+
+def campaign_exclusions(results: Path, campaign: str, analysis: str) -> Path:
+    """What of an analysis was left out or is doubtful, with the reason."""
+    return campaign_folder(results, campaign, analysis) / "exclusions.parquet"
+
+
+def campaign_plot(results: Path, campaign: str, analysis: str, name: str) -> Path:
+    """One of the plots of an analysis: rasters, firing_rates or parameter_sweep."""
+    return results / "plots" / "campaign" / campaign / analysis / f"{name}.pdf"

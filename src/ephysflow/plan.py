@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ephysflow import paths
+from ephysflow.campaign.analysis_plan import AnalysisPlan
 from ephysflow.errors import ConfigurationError
 from ephysflow.io.atomic import write_text
 from ephysflow.io.canonical import canonical_json, digest
@@ -38,6 +39,7 @@ class Plan:
     recording_files : cell -> its recording files, there or not
     buckets : bucket -> its cells
     sets : target set ('' is the main one) -> its protocols -> the buckets that have them
+    analyses : (campaign, analysis) -> its plan
     options : ``plots``, ``per_cell``, ``absolute_amplitude``, ``example_data`` of the configuration
     notes : what the user should know: options not honoured, protocols that no cell has
     origin : ``config`` and ``files`` that the plan was made from
@@ -50,6 +52,7 @@ class Plan:
     recording_files: Mapping[str, Sequence[str]]
     buckets: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sets: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    analyses: Mapping[tuple[str, str], AnalysisPlan] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
@@ -133,6 +136,18 @@ class Plan:
             path for cell in cells for path in paths.model_fitting_of_cell(self.results, target_set, cell)
         ]
 
+    def analysis(self, wildcards: Any) -> AnalysisPlan:
+        """Return the plan of the analysis that the wildcards of a rule name."""
+        return self.analyses[wildcards.campaign, wildcards.analysis]
+
+    def example_campaign(self) -> list[str]:
+        """Return the files of simulations that the embedded example makes; none for one's own data."""
+        return list(dict.fromkeys(file for analysis in self.analyses.values() for file in analysis.made))
+
+    def campaign_outputs(self) -> list[Path]:
+        """Return everything public of the stage campaign."""
+        return [path for analysis in self.analyses.values() for path in analysis.outputs()]
+
     def recordings_outputs(self) -> list[Path]:
         """Return every public table of the stage recordings."""
         return [*self.sweep_tables(), *self.cell_exclusions()]
@@ -177,6 +192,7 @@ class Plan:
         if not self.options["plots"]:
             return []
         plots = [paths.recordings_plot(self.results, cell) for cell in self.cells]
+        plots += [path for analysis in self.analyses.values() for path in analysis.plot_outputs()]
         if self.sets:
             plots += self.overview_outputs()
             plots += [paths.efeatures_plot(self.results, name) for name in self.sets]
@@ -199,8 +215,9 @@ class Plan:
         return [
             *self.recordings_outputs(),
             *self.efeatures_outputs(),
+            *self.campaign_outputs(),
             *self.plot_outputs(),
-            *self.summary_outputs(),
+            *(self.summary_outputs() if self.cells else []),
         ]
 
     def write(self) -> Path:
@@ -209,6 +226,7 @@ class Plan:
             "results": str(self.results),
             "code": dict(self.code),
             "notes": list(self.notes),
+            "campaigns": json.dumps(self.options.get("campaigns", {})),
             "origin": json.dumps(self.origin),  # a text, because the order of its keys may have a meaning
         }
         lines = [canonical_json(head)]

@@ -5,6 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ephysflow.campaign.analysis_plan import AnalysisPlan
+from ephysflow.campaign.planning import plan_campaign
 from ephysflow.codehash import CodeHasher
 from ephysflow.configuration import Configuration, TargetSet, load
 from ephysflow.errors import ConfigurationError
@@ -59,7 +61,7 @@ def make_plan(configuration: Configuration, hasher: CodeHasher) -> Plan:
     _refuse_reserved("target set", configuration.target_sets, RESERVED_SETS)
     cells = {cell: _protocols(entries) for cell, entries in entries_of.items()}
     items: dict[tuple[str, str], Any] = {}
-    if "example_data" in content:
+    if "example_data" in content and "recordings" in content:
         items["example_recordings", ""] = {"folder": content["example_data"]}
     for cell, entries in entries_of.items():
         items["ingest_recordings", cell] = _ingestion_item(cell, entries, cells[cell], configuration, hasher)
@@ -103,6 +105,16 @@ def make_plan(configuration: Configuration, hasher: CodeHasher) -> Plan:
                 items["group_efeatures_of_cell", job_key((name, cell))] = {**grouping, **alone}
             items["plot_efeatures", name] = {"absolute_amplitude": efeatures["absolute_amplitude"]}
         items["plot_overview", ""] = {"cells": list(cells), "buckets": list(buckets), "sets": list(sets)}
+    analyses: dict[tuple[str, str], AnalysisPlan] = {}
+    for campaign in configuration.campaigns:
+        campaign_items, plans, own_notes = plan_campaign(
+            campaign, Path(content["results"]), hasher, job_key, content.get("example_data")
+        )
+        items |= campaign_items
+        analyses |= {(plan.campaign, plan.analysis): plan for plan in plans}
+        notes += own_notes
+    if any(plan.made for plan in analyses.values()):
+        items["example_campaign", ""] = {"folder": content["example_data"]}
     items["summarise", ""] = {"cells": list(cells), "sets": list(sets), "notes": notes}
     return Plan(
         results=Path(content["results"]),
@@ -117,10 +129,12 @@ def make_plan(configuration: Configuration, hasher: CodeHasher) -> Plan:
         recording_files={cell: _recording_files(entries) for cell, entries in entries_of.items()},
         buckets=buckets,
         sets=sets,
+        analyses=analyses,
         options={
             "plots": content["plots"],
             "per_cell": bool(efeatures and efeatures["per_cell"]),
             "example_data": content.get("example_data"),
+            "campaigns": {c.name: c.in_memory for c in configuration.campaigns},
         },
         notes=tuple(dict.fromkeys(notes)),
         origin=configuration.origin,

@@ -29,4 +29,13 @@ STEPS = {
     "plot_efeatures": Step(("ephysflow.plots.steps",), ("matplotlib",)),
     "plot_overview": Step(("ephysflow.plots.steps",), ("matplotlib",)),
     "summarise": Step(("ephysflow.summary",)),
+    "example_campaign": Step(("ephysflow.example.campaign_step",), ("numpy", "h5py")),
+    "select_neurons": Step(("ephysflow.campaign.neurons_step",), ("numpy", "libsonata")),
+    "extract_report": Step(("ephysflow.campaign.extraction_step",), ("numpy", "h5py")),
+    "publish_repo": Step(("ephysflow.campaign.repo_step",)),
+    "compute_features": Step(("ephysflow.campaign.features_step",), ("numpy", "pandas", "efel")),
+    "publish_features": Step(("ephysflow.campaign.publication_step",)),
+    "plot_rasters": Step(("ephysflow.plots.campaign_steps",), ("matplotlib",)),
+    "plot_firing_rates": Step(("ephysflow.plots.campaign_steps",), ("matplotlib",)),
+    "plot_parameter_sweep": Step(("ephysflow.plots.campaign_steps",), ("matplotlib",)),
 }

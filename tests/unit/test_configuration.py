@@ -86,7 +86,7 @@ def test_targets_may_stand_in_a_file_of_their_own(folder):
 
 
 def test_yaml_that_builds_objects_is_refused(folder):
-    from ephysflow.configuration import read_yaml
+    from ephysflow.io.yaml_files import read_yaml
 
     (folder / "bad.yaml").write_text("a: !!python/object/apply:os.system ['true']\n")
     with pytest.raises(ConfigurationError, match="bad.yaml"):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ephysflow.configuration import SCHEMA, load, read_yaml
+from ephysflow.configuration import SCHEMA, load
+from ephysflow.io.yaml_files import read_yaml
 from ephysflow.recordings.sheet import COLUMNS, read_sheet
 
 REPOSITORY = Path(__file__).resolve().parents[2]

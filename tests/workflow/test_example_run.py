@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 from ephysflow.codehash import CodeHasher
-from ephysflow.configuration import load, read_yaml
+from ephysflow.configuration import load
 from ephysflow.example import true_stimuli
 from ephysflow.example.protocols import CELLS, LIQUID_JUNCTION_POTENTIAL
 from ephysflow.io.tables import read_rows
+from ephysflow.io.yaml_files import read_yaml
 from ephysflow.planning import make_plan
 from ephysflow.recordings.table import read_sweeps, sweep_parameters
 

@@ -21,6 +21,8 @@ except EphysflowError as error:
 
 RESULTS = str(plan.results)
 LOGS = f"{RESULTS}/logs"
+CAMPAIGN = f"{RESULTS}/campaign/{{campaign}}/{{analysis}}"
+CAMPAIGN_PLOTS = f"{RESULTS}/plots/campaign/{{campaign}}/{{analysis}}"
 # Rules name the plan file as a resource: like a parameter it may stand in `shell:`, and unlike one it triggers nothing.
 
 
@@ -28,5 +30,9 @@ wildcard_constraints:
     cell=r"(?!exclusions\.parquet)[^/]+",
     protocol=r"[^/]+",
     bucket=r"[^/]+",
+    campaign=r"[^/]+",
+    analysis=r"[^/]+",
+    circuit=r"[0-9a-f]+",
+    computation=r"[0-9a-f]+",
     # "" is the main set of targets; others have a folder of their own
     target_set=r"([^/]+/)?",

@@ -16,6 +16,9 @@ Columns = Mapping[str, np.ndarray]
 
 REPORT_COLUMNS = ("time", "value", "section")
 
+MAX_CODE = 2**62
+"""Codes of combinations of key columns stay below this, so that int64 holds them."""
+
 
 @dataclass(frozen=True)
 class SimulationReport:
@@ -81,7 +84,7 @@ class Observations:
 
     def key(self, group: int) -> dict[str, Any]:
         """Return the key of one group as plain values."""
-        return {name: values[group].item() for name, values in self.groups.items()}
+        return {name: values[group : group + 1].tolist()[0] for name, values in self.groups.items()}
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,9 @@ def observe(reports: Sequence[SimulationReport], groupby: Sequence[str]) -> Obse
     return Observations(groups, neurons, trials, group, neuron, trial, offsets, rows, n_groups)
 
 
-def _starts(reports: Sequence[SimulationReport], table: str, column: str) -> list[tuple[SimulationReport, int]]:
+def _starts(
+    reports: Sequence[SimulationReport], table: str, column: str
+) -> list[tuple[SimulationReport, int]]:
     sizes = [len(getattr(report, table)[column]) for report in reports]
     return list(zip(reports, np.concatenate([[0], np.cumsum(sizes)])[:-1].tolist(), strict=True))
 
@@ -147,22 +152,23 @@ def _grouped(
     neurons: Columns, trials: Columns, neuron: np.ndarray, trial: np.ndarray, groupby: Sequence[str]
 ) -> tuple[np.ndarray, dict[str, np.ndarray], int]:
     """Return the group of each observation, the key columns and the number of groups."""
-    group = np.zeros(len(neuron), dtype=np.int64)
-    levels, sizes = [], []
+    group, size = np.zeros(len(neuron), dtype=np.int64), 1
+    key_values = {}
     for name in groupby:
         if name in neurons:
-            values, code = np.unique(neurons[name], return_inverse=True)
-            code = code[neuron]
+            table, row = neurons[name], neuron
         elif name in trials:
-            values, code = np.unique(trials[name], return_inverse=True)
-            code = code[trial]
+            table, row = trials[name], trial
         else:
             known = sorted({*neurons, *trials})
             raise ValueError(f"groupby: {name!r} is not a column of neurons or windows ({', '.join(known)})")
-        group = group * len(values) + code
-        levels.append(values)
-        sizes.append(len(values))
-    used, group = np.unique(group, return_inverse=True)
-    codes = np.unravel_index(used, sizes) if sizes else ()
-    groups = {name: values[code] for name, values, code in zip(groupby, levels, codes, strict=True)}
+        values, code = np.unique(table, return_inverse=True)
+        if size * len(values) > MAX_CODE:
+            used, group = np.unique(group, return_inverse=True)
+            size = len(used)
+        group = group * len(values) + code[row]
+        size *= len(values)
+        key_values[name] = (table, row)
+    used, first, group = np.unique(group, return_index=True, return_inverse=True)
+    groups = {name: table[row[first]] for name, (table, row) in key_values.items()}
     return group, groups, len(used)

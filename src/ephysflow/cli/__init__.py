@@ -47,6 +47,39 @@ JOBS = {
         "plot_overview",
         "f-I curves, impedance and the summary figure",
     ),
+    "example-campaign": (
+        "ephysflow.example.campaign_step",
+        "example_campaign",
+        "make the embedded example's simulations",
+    ),
+    "select-neurons": ("ephysflow.campaign.neurons_step", "select_neurons", "neurons of each class"),
+    "extract-report": (
+        "ephysflow.campaign.extraction_step",
+        "extract_report",
+        "windows and report of the simulations of a bucket",
+    ),
+    "publish-repo": ("ephysflow.campaign.repo_step", "publish_repo", "extraction tables, put together"),
+    "compute-features": (
+        "ephysflow.campaign.features_step",
+        "compute_features",
+        "one combination of parameters",
+    ),
+    "publish-features": (
+        "ephysflow.campaign.publication_step",
+        "publish_features",
+        "feature tables under their names",
+    ),
+    "plot-rasters": ("ephysflow.plots.campaign_steps", "plot_rasters", "rasters or traces, drawn"),
+    "plot-firing-rates": (
+        "ephysflow.plots.campaign_steps",
+        "plot_firing_rates",
+        "firing rates by class, drawn",
+    ),
+    "plot-parameter-sweep": (
+        "ephysflow.plots.campaign_steps",
+        "plot_parameter_sweep",
+        "features against parameters, drawn",
+    ),
     "summarise": ("ephysflow.summary", "summarise", "exclusions and tables for people"),
 }
 """Subcommands that the rules call: module, function of one `ephysflow.job.Job`, help text."""
@@ -60,6 +93,8 @@ HELPERS = {
     "validate": ("ephysflow.cli.validate", "check a configuration and say what would be done"),
     "show": ("ephysflow.cli.show", "what results hold, and where to look"),
     "verify": ("ephysflow.cli.verify", "check that results are whole and up to date"),
+    "migrate-config": ("ephysflow.cli.migrate_config", "bring an older BlueETL configuration to version 4"),
+    "convert-spikes": ("ephysflow.cli.convert_spikes", "make a campaign of a table of spikes"),
     "example": ("ephysflow.cli.example", "write the embedded example's recordings into a folder"),
 }
 """Subcommands for people: module with `add_arguments(parser)` and `run(arguments) -> exit status`, help text."""

@@ -14,7 +14,8 @@ def run(arguments: argparse.Namespace) -> int:
     import os
 
     from ephysflow.codehash import CodeHasher
-    from ephysflow.configuration import load, read_yaml
+    from ephysflow.configuration import load
+    from ephysflow.io.yaml_files import read_yaml
     from ephysflow.planning import make_plan
 
     configuration = load(read_yaml(arguments.config) or {}, [arguments.config])

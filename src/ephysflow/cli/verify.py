@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print one line for each file in doubt; exit status 1 when there is one."""
     from ephysflow.codehash import CodeHasher
-    from ephysflow.configuration import load, read_yaml
+    from ephysflow.configuration import load
+    from ephysflow.io.yaml_files import read_yaml
     from ephysflow.plan import read_origin
     from ephysflow.planning import make_plan
     from ephysflow.verification import expected_files, left_over, verify_results

@@ -1,0 +1,416 @@
+"""From the configuration of a campaign to its jobs."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ephysflow.campaign.analysis_config import Analysis, check_filter
+from ephysflow.campaign.analysis_plan import ALL_SIMULATIONS, AnalysisPlan, Computation, PlannedSimulation
+from ephysflow.campaign.campaign_file import Campaign, read_campaign
+from ephysflow.campaign.feature_entries import FeatureEntry
+from ephysflow.campaign.functions.registry import TRIAL_STEP_FUNCTIONS, shipped_function
+from ephysflow.campaign.query import matches
+from ephysflow.campaign.settings import CampaignSettings
+from ephysflow.campaign.simulation_config import CircuitFiles, SimulationFiles, circuit_key, read_simulation
+from ephysflow.codehash import CodeHasher
+from ephysflow.errors import CampaignError, ConfigurationError
+from ephysflow.io.canonical import canonical_json, digest
+from ephysflow.user_modules import check_user_object
+
+Items = dict[tuple[str, str], Any]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A simulation of the campaign file: usable, or the reason why not."""
+
+    simulation_id: int
+    files: SimulationFiles | None
+    reason: str
+
+
+def plan_campaign(
+    settings: CampaignSettings,
+    results: Path,
+    hasher: CodeHasher,
+    job_key: Callable[[Sequence[str]], str],
+    made_in: str | None,
+) -> tuple[Items, list[AnalysisPlan], list[str]]:
+    """Return the settings of all jobs of a campaign, the plan of each analysis, and notes.
+
+    Parameters
+    ----------
+    settings : of the campaign
+    results : folder of all outputs
+    hasher : for the code of feature and trial-step functions
+    job_key : how the key of a job is made of its parts
+    made_in : folder whose files the embedded example makes; they count as being there
+
+    Raises
+    ------
+    ConfigurationError
+        naming what is wrong and what is allowed.
+    """
+    campaign = read_campaign(settings.analyses.simulation_campaign)
+    check_filter(settings.analyses.simulations_filter, campaign.condition_names)
+    check_filter(settings.analyses.simulations_filter_in_memory, campaign.condition_names)
+    wanted = _filtered(campaign, settings.analyses.simulations_filter)
+    everything = [_find(campaign, i) for i in range(len(campaign.paths))]
+    # ids must not depend on the filter
+    first_with: dict[str, int] = {}
+    for candidate in everything:
+        if candidate.files is not None:
+            first_with.setdefault(_circuit_key(candidate.files), candidate.simulation_id)
+    found = [everything[i] for i in wanted]
+    items: Items = {}
+    plans = []
+    notes = [f"campaign {settings.name}: {note}" for note in settings.analyses.notes]
+    for analysis in settings.analyses.analyses.values():
+        own_items, plan = _plan_analysis(
+            settings, campaign, found, first_with, analysis, results, hasher, made_in
+        )
+        items |= {
+            (step, job_key((settings.name, analysis.name, *key))): item for (step, key), item in own_items
+        }
+        plans.append(plan)
+    return items, plans, notes
+
+
+def _filtered(campaign: Campaign, simulations_filter: Any) -> list[int]:
+    """Return the ids of the simulations that the filter lets through."""
+    columns: dict[str, np.ndarray] = {"simulation_id": np.arange(len(campaign.paths))}
+    for name in campaign.condition_names:
+        values = np.empty(len(campaign.paths), dtype=object)
+        values[:] = [conditions[name] for conditions in campaign.conditions]
+        columns[name] = values
+    mask = matches(simulations_filter, columns, f"{campaign.file}: simulations_filter")
+    return np.flatnonzero(mask).tolist()
+
+
+def _find(campaign: Campaign, i: int) -> _Found:
+    path = campaign.paths[i]
+    if not path:
+        return _Found(i, None, "excluded: has no path in the campaign file")
+    if "://" in path:
+        return _Found(i, None, f"missing: {path} is not a local path")
+    if not os.path.isfile(path):
+        return _Found(i, None, f"missing: {os.path.relpath(path)} is not there")
+    try:
+        return _Found(i, read_simulation(Path(os.path.relpath(path))), "")
+    except CampaignError as error:
+        return _Found(i, None, f"missing: {error}")
+
+
+def _plan_analysis(
+    settings: CampaignSettings,
+    campaign: Campaign,
+    found: Sequence[_Found],
+    first_with: Mapping[str, int],
+    analysis: Analysis,
+    results: Path,
+    hasher: CodeHasher,
+    made_in: str | None,
+) -> tuple[list[tuple[tuple[str, tuple[str, ...]], Any]], AnalysisPlan]:
+    """Return the items of one analysis, by step and key within the analysis, and its plan."""
+    report = analysis.extraction["report"]
+    trial_steps = {
+        label: window["trial_step"]
+        for label, window in analysis.extraction["windows"].items()
+        if window["trial_step"]
+    }
+    made: list[str] = []
+
+    def is_there(file: Path) -> bool:
+        if made_in is not None and file.is_relative_to(made_in):
+            made.append(str(file))
+            return True
+        return file.is_file()
+
+    usable: dict[str, tuple[PlannedSimulation, SimulationFiles]] = {}
+    left_out = []
+    for candidate in found:
+        i, files = candidate.simulation_id, candidate.files
+        path = os.path.relpath(campaign.paths[i]) if campaign.paths[i] else ""
+        reason, raw = candidate.reason, []
+        if files is not None:
+            try:
+                raw = _raw_files(files, report, bool(trial_steps))
+                absent = [str(file) for file in raw if not is_there(file)]
+                reason = f"incomplete: {', '.join(absent)} is not there" if absent else ""
+            except CampaignError as error:
+                reason = f"incomplete: {error}"
+        if files is None or reason:
+            left_out.append({"simulation_id": i, "simulation_path": path, "reason": reason})
+            continue
+        key = digest(canonical_json({"conditions": campaign.conditions[i], "path": path}))
+        circuit = _circuit_key(files)
+        usable[key] = (
+            PlannedSimulation(
+                key=key,
+                simulation_id=i,
+                circuit_id=first_with[circuit],
+                circuit=circuit,
+                bucket=_bucket(key, settings.buckets),
+                conditions=campaign.conditions[i],
+                path=path,
+                files=[str(files.config), *map(str, raw)],
+            ),
+            files,
+        )
+    if not usable:
+        reasons = "; ".join(f"{row['simulation_path']}: {row['reason']}" for row in left_out[:5])
+        raise ConfigurationError(
+            f"{settings.where}: analysis {analysis.name}: no simulation of {campaign.file} can be used"
+            + (f" ({reasons})" if reasons else ": simulations_filter leaves none")
+        )
+    circuits = {p.circuit: files for p, files in usable.values()}
+    extra = _node_sets_files(analysis, trial_steps)
+    for file in extra:
+        if not file.is_file():
+            raise ConfigurationError(f"{settings.where}: node_sets_file {file}: is not there")
+    circuit_files = {}
+    for key, files in circuits.items():
+        raw = [*_circuit_files(files.circuit), *_circuit_node_sets(files), *extra]
+        circuit_files[key] = list(dict.fromkeys(str(file) for file in raw if is_there(file)))
+
+    where = {"campaign": settings.name, "analysis": analysis.name}
+    sampling = {"sampling": settings.sampling, "seed": settings.seed}
+    items: list[tuple[tuple[str, tuple[str, ...]], Any]] = []
+    classes = analysis.extraction["neuron_classes"]
+    # a list, since the order of classes decides what is drawn where one has a limit
+    class_list = [[label, dict(choice)] for label, choice in classes.items()]
+    for key, files in circuits.items():
+        selection = {**_described(files), "classes": class_list, **sampling, **where}
+        items.append((("select_neurons", (key,)), selection))
+    functions = {
+        step["function"]: _trial_step_code(step["function"], settings, hasher)
+        for step in trial_steps.values()
+    }
+    buckets: dict[str, list[str]] = {}
+    for key, (simulation, _) in usable.items():
+        buckets.setdefault(simulation.bucket, []).append(key)
+    for bucket, keys in buckets.items():
+        extraction = {
+            **where,
+            "report": report,
+            "windows": [[label, window] for label, window in analysis.extraction["windows"].items()],
+            "functions": functions,
+            "user_folder": str(settings.folder) if _are_own(functions) else None,
+            "simulations": {
+                key: {
+                    **(_described(usable[key][1]) if trial_steps else {}),
+                    "config": str(usable[key][1].config),
+                    "report_file": _report_file(usable[key][1], report),
+                    "spikes_file": str(usable[key][1].spikes_file),
+                    "tstop": usable[key][1].tstop,
+                    "dynamic_windows": bool(trial_steps),
+                    "circuit_key": usable[key][0].circuit,
+                }
+                for key in keys
+            },
+            **(sampling if trial_steps else {}),
+        }
+        items.append((("extract_report", (bucket,)), extraction))
+
+    simulations = {key: simulation for key, (simulation, _) in usable.items()}
+    listing = [
+        {
+            "key": s.key,
+            "simulation_id": s.simulation_id,
+            "circuit_id": s.circuit_id,
+            "circuit": s.circuit,
+            "bucket": s.bucket,
+            "conditions": dict(s.conditions),
+            "path": s.path,
+        }
+        for s in simulations.values()
+    ]
+    repo = {**where, "report": report["type"], "simulations": listing, "left_out": left_out}
+    items.append((("publish_repo", ()), repo))
+    computations: dict[str, Computation] = {}
+    published = []
+    for entry in analysis.features:
+        for combination in entry.combinations:
+            item, whole_repo = _computation(entry, combination.params, settings, hasher)
+            item |= {**where, "report": report["type"]}
+            key = digest(canonical_json({k: v for k, v in item.items() if k not in ("code", "user_folder")}))
+            alone = item["partition"] == "simulation"
+            if key not in computations:
+                names = list(buckets) if alone else [ALL_SIMULATIONS]
+                computations[key] = Computation(names, whole_repo)
+                for bucket in names:
+                    members = [s for s in listing if not alone or s["bucket"] == bucket]
+                    shown: tuple[str, ...] = ("key", "circuit", "bucket")
+                    if not alone or item["contract"] == "group":
+                        shown += ("simulation_id", "circuit_id", "conditions", "path")
+                    chosen = [{name: s[name] for name in shown} for s in members]
+                    items.append((("compute_features", (key, bucket)), {**item, "simulations": chosen}))
+            published.append(_published(entry, combination, key, computations[key].buckets))
+    items.append(
+        (
+            ("publish_features", ()),
+            {
+                **where,
+                "report": report["type"],
+                "simulations": [{k: s[k] for k in s if k != "conditions"} for s in listing],
+                "features": published,
+            },
+        )
+    )
+    plotting = {**where, "report": report["type"]}
+    items += [
+        ((step, ()), plotting) for step in ("plot_rasters", "plot_firing_rates", "plot_parameter_sweep")
+    ]
+    plan = AnalysisPlan(
+        results=results,
+        campaign=settings.name,
+        analysis=analysis.name,
+        report=report["type"],
+        simulations=simulations,
+        circuit_files=circuit_files,
+        circuits_in_extraction=bool(trial_steps),
+        computations=computations,
+        made=tuple(dict.fromkeys(made)),
+    )
+    return items, plan
+
+
+def _raw_files(files: SimulationFiles, report: Mapping[str, str], trial_steps: bool) -> list[Path]:
+    raw = []
+    if report["type"] == "spikes" or trial_steps:
+        raw.append(files.spikes_file)
+    if report["type"] != "spikes":
+        if report["name"] not in files.reports:
+            raise CampaignError(
+                f"{files.config}: has no report {report['name']!r} (reports: {', '.join(files.reports) or 'none'})"
+            )
+        raw.append(files.reports[report["name"]])
+    return raw
+
+
+def _report_file(files: SimulationFiles, report: Mapping[str, str]) -> str:
+    return str(files.spikes_file if report["type"] == "spikes" else files.reports[report["name"]])
+
+
+def _circuit_files(circuit: CircuitFiles) -> list[Path]:
+    files = [circuit.config]
+    for nodes in circuit.nodes:
+        files.append(nodes.file)
+        files += [nodes.types_file] if nodes.types_file else []
+    return files
+
+
+def _described(files: SimulationFiles) -> dict[str, Any]:
+    """Return where a circuit and its node sets are."""
+    return {
+        "circuit_config": str(files.circuit.config),
+        "node_sets_files": [str(file) for file in _circuit_node_sets(files)],
+    }
+
+
+def _circuit_node_sets(files: SimulationFiles) -> list[Path]:
+    """Return the circuit's own node sets; those of the simulation where the circuit has none (BMTK)."""
+    own = files.circuit.node_sets_file
+    return [own] if own is not None else list(files.node_sets_files)
+
+
+def _circuit_key(files: SimulationFiles) -> str:
+    """Return the key of what neurons are chosen from: the circuit, with the node sets that it has or is given."""
+    if files.circuit.node_sets_file is not None:
+        return circuit_key(files.circuit)
+    return digest(canonical_json([circuit_key(files.circuit), *map(str, files.node_sets_files)]))
+
+
+def _node_sets_files(analysis: Analysis, trial_steps: Mapping[str, Any]) -> list[Path]:
+    holders = [*analysis.extraction["neuron_classes"].values(), *trial_steps.values()]
+    names = [holder.get("node_sets_file") for holder in holders]
+    return [Path(name) for name in dict.fromkeys(names) if name]
+
+
+def _bucket(key: str, count: int | None) -> str:
+    """Return the bucket of a simulation: its own, or by its key, which others do not change."""
+    if count is None:
+        return key
+    return f"bucket-{int(key, 16) % count:0{len(str(count - 1))}d}"
+
+
+def _trial_step_code(name: str, settings: CampaignSettings, hasher: CodeHasher) -> str:
+    if name in TRIAL_STEP_FUNCTIONS:
+        return hasher.library([TRIAL_STEP_FUNCTIONS[name][0]])
+    return _user_code(name, settings, hasher)
+
+
+def _are_own(functions: Mapping[str, str]) -> bool:
+    return any(name not in TRIAL_STEP_FUNCTIONS for name in functions)
+
+
+def _user_code(name: str, settings: CampaignSettings, hasher: CodeHasher) -> str:
+    module = name.rpartition(".")[0]
+    if not module:
+        raise ConfigurationError(
+            f"{settings.where}: function {name!r} is neither shipped nor a dotted path (module.function)"
+        )
+    try:
+        code = hasher.user_module(module, settings.folder)
+        check_user_object(name, settings.folder)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{settings.where}: function {name!r}: {error}") from None
+    return code
+
+
+def _computation(
+    entry: FeatureEntry, params: Mapping[str, Any], settings: CampaignSettings, hasher: CodeHasher
+) -> tuple[dict[str, Any], bool]:
+    """Return what one combination of a feature entry depends on, and whether its function may read ``repo``."""
+    common = {
+        "groupby": list(entry.groupby),
+        "neuron_classes": list(entry.neuron_classes),
+        "windows": list(entry.windows),
+    }
+    shipped = shipped_function(entry.function)
+    if shipped is not None:
+        # what a function does not read cannot change its result: such combinations are computed once
+        read = {name: params.get(name, default) for name, default in shipped.parameters.items()}
+        return {
+            **common,
+            "contract": "shipped",
+            "function": f"{shipped.module}:{shipped.function}",
+            "params": read,
+            "partition": "simulation" if "simulation_id" in entry.groupby else None,
+            "code": hasher.library([shipped.module]),
+            "user_folder": None,
+        }, False
+    item = {
+        **common,
+        "contract": entry.contract,
+        "function": entry.function,
+        "params": dict(params),
+        "partition": entry.partition,
+        "code": _user_code(entry.function, settings, hasher),
+        "user_folder": str(settings.folder),
+    }
+    if entry.contract == "group":
+        item |= {"type": entry.type, "name": entry.name}
+    return item, entry.contract == "group" and entry.partition is None
+
+
+def _published(entry: FeatureEntry, combination: Any, key: str, buckets: Sequence[str]) -> dict[str, Any]:
+    shipped = shipped_function(entry.function)
+    config = {
+        **{k: v for k, v in asdict(replace(entry, combinations=[])).items() if k != "combinations"},
+        "params": combination.params,
+        "params_product": {},
+        "params_zip": {},
+        "suffix": combination.suffix,
+    }
+    return {
+        "computation": key,
+        "buckets": list(buckets),
+        "tables": list(shipped.tables) if shipped else None,
+        "config": json.dumps(config),  # a text, because the order of parameters is that of the columns
+    }

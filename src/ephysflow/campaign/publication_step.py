@@ -1,0 +1,324 @@
+"""The step ``publish_features``: feature tables under their names, put together from the computations.
+
+A computation is kept under the hash of what it depends on, in one file a bucket of simulations and without ids.
+Here each gets the name that its position in the product of parameters gives, simulations get their ids, and the
+combinations of a product are stacked into one table.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ephysflow import paths
+from ephysflow.campaign.analysis_plan import ALL_SIMULATIONS
+from ephysflow.campaign.combinations import Combination, aliases, params_table
+from ephysflow.campaign.feature_file import INDEX_KEY, FeatureFile, parquet_writer
+from ephysflow.campaign.repo_step import (
+    EXCLUSION_SCHEMA,
+    ID_FIELDS,
+    extracted_simulations,
+    link_or_copy,
+)
+from ephysflow.errors import CampaignError
+from ephysflow.io.atomic import replacing, write_text
+from ephysflow.io.canonical import canonical_json
+from ephysflow.io.provenance import Provenance
+from ephysflow.io.tables import PROVENANCE_KEY, read_rows, write_table
+from ephysflow.job import Job
+
+Simulations = Sequence[Mapping[str, Any]]
+
+
+@dataclass
+class _Published:
+    """A named table that was written."""
+
+    path: Path
+    entry: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+
+@dataclass
+class _State:
+    """What publishing has written and found so far."""
+
+    folder: Path
+    provenance: Provenance
+    by_name: dict[str, _Published] = field(default_factory=dict)
+    stacked: dict[str, list[_Published]] = field(default_factory=dict)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+
+def publish_features(job: Job) -> None:
+    """Write every named table, the stacked ones with their parameters, and the table of exclusions."""
+    item = job.settings
+    where = (job.results, item["campaign"], item["analysis"])
+    folder = paths.features_folder(*where)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    simulations = extracted_simulations(job.results, item)
+    files = [
+        paths.computed_features(*where, entry["computation"], bucket)
+        for entry in item["features"]
+        for bucket in entry["buckets"]
+    ]
+    state = _State(folder, job.provenance([paths.repo_exclusions(*where), *dict.fromkeys(files)]))
+    first_of: dict[str, dict[str, Path]] = {}  # computation -> its tables that have a name already
+    for entry in item["features"]:
+        config = json.loads(entry["config"])
+        _publish_entry(
+            entry, config, where, simulations, state, first_of.setdefault(entry["computation"], {})
+        )
+    for base, parts in state.stacked.items():
+        if base in state.by_name:
+            raise CampaignError(f"features: table {base} is returned with and without a suffix")
+        _write_stacked(base, parts, state)
+    entries: dict[str, dict[str, Any]] = {
+        name: {"config": published.config} for name, published in state.by_name.items()
+    }
+    entries |= {
+        base: {"concatenated_from": [part.path.stem for part in parts]}
+        for base, parts in state.stacked.items()
+    }
+    write_text(folder / "entries.json", canonical_json({}) if not entries else json.dumps(entries, indent=1))
+    rows = [*read_rows(paths.repo_exclusions(*where)), *state.failures]
+    write_table(paths.campaign_exclusions(*where), rows, EXCLUSION_SCHEMA, state.provenance)
+    for row in rows:
+        print(
+            f"{'warning' if row['kept'] else 'left out'}: {row['stage']}: {row['subject']}: {row['reason']}"
+        )
+    print(f"{len(state.by_name)} feature tables, {len(state.stacked)} stacked ones")
+    if item["features"] and not state.by_name:
+        raise CampaignError(
+            "no feature table is left: " + "; ".join(row["reason"] for row in state.failures[:3])
+        )
+
+
+def _publish_entry(
+    entry: Mapping[str, Any],
+    config: Mapping[str, Any],
+    where: tuple[Path, str, str],
+    simulations: Simulations,
+    state: _State,
+    named: dict[str, Path],
+) -> None:
+    """Write, or link, the tables of one combination."""
+    suffix = config["suffix"]
+    with ExitStack() as stack:
+        files = {
+            bucket: stack.enter_context(
+                FeatureFile(paths.computed_features(*where, entry["computation"], bucket))
+            )
+            for bucket in entry["buckets"]
+        }
+        _note_failures(files, suffix, simulations, state)
+        parts = list(_parts(files, simulations))
+        names = dict.fromkeys(name for _, key, file in parts for name in file.tables.get(key, ()))
+        for name in names:
+            final = f"{name}{suffix}"
+            if final in state.by_name:
+                raise CampaignError(
+                    f"features: two entries return a table {final!r} (functions {config['function']} and "
+                    f"{state.by_name[final].config['function']}); give one of them a suffix"
+                )
+            path = state.folder / f"{final}.parquet"
+            if name in named:  # the same computation under another name: its function ignores what varies
+                link_or_copy(named[name], path)
+            else:
+                _write_named(path, name, parts, config, state.provenance)
+                named[name] = path
+            state.by_name[final] = _Published(path, entry, config)
+            if suffix:
+                state.stacked.setdefault(name, []).append(state.by_name[final])
+
+
+def _parts(
+    files: Mapping[str, FeatureFile], simulations: Simulations
+) -> Iterator[tuple[Mapping[str, int], str, FeatureFile]]:
+    """Yield ids, key and file of each part of a computation, in the order of the ids."""
+    if ALL_SIMULATIONS in files:
+        yield {}, ALL_SIMULATIONS, files[ALL_SIMULATIONS]
+        return
+    for simulation in sorted(simulations, key=lambda s: s["simulation_id"]):
+        ids = {name: simulation[name] for name in ID_FIELDS}
+        yield ids, simulation["key"], files[simulation["bucket"]]
+
+
+def _write_named(
+    path: Path,
+    name: str,
+    parts: Sequence[tuple[Mapping[str, int], str, FeatureFile]],
+    config: Mapping[str, Any],
+    provenance: Provenance,
+) -> None:
+    """Write one table, one simulation in memory at a time where the order of the groups allows it."""
+    groupby, multi_index = config["groupby"], config["multi_index"]
+    having = [(ids, key, file) for ids, key, file in parts if name in file.tables.get(key, ())]
+    schemas = [_schema_with_ids(file.schema(key, name), ids, groupby) for ids, key, file in having]
+    schema = pa.unify_schemas([schema.remove_metadata() for schema in schemas], promote_options="permissive")
+    index = json.loads(schemas[0].metadata[INDEX_KEY])
+    metadata = {
+        INDEX_KEY: json.dumps(index if multi_index else []).encode(),
+        PROVENANCE_KEY: provenance.text().encode(),
+    }
+    if multi_index:
+        metadata[b"pandas"] = _pandas_metadata(schema, index)
+    leading = [key for key in groupby if key in ID_FIELDS]
+    streamed = len(having) == 1 or groupby[: len(leading)] == leading
+    having.sort(key=lambda part: [part[0].get(key, 0) for key in leading])
+    with replacing(path) as temporary, parquet_writer(schema.with_metadata(metadata), temporary) as writer:
+        tables = (_with_ids(file.read(key, name), ids, groupby).cast(schema) for ids, key, file in having)
+        if streamed:
+            for table in tables:
+                writer.write_table(table.replace_schema_metadata(metadata))
+        else:
+            keys = [key for key in groupby if key in schema.names]
+            writer.write_table(_sorted(pa.concat_tables(tables), keys).replace_schema_metadata(metadata))
+
+
+def _schema_with_ids(schema: pa.Schema, ids: Mapping[str, int], groupby: Sequence[str]) -> pa.Schema:
+    empty = schema.empty_table()
+    return _with_ids(empty, ids, groupby).schema
+
+
+def _with_ids(table: pa.Table, ids: Mapping[str, int], groupby: Sequence[str]) -> pa.Table:
+    """Add the id columns that the entry groups by, each in its place among the key columns."""
+    index = json.loads(table.schema.metadata[INDEX_KEY])
+    for position, name in enumerate(groupby):
+        if name in ids and name not in table.column_names:
+            values = pa.repeat(pa.scalar(ids[name], pa.int32()), table.num_rows)
+            table = table.add_column(position, ID_FIELDS[name], values)
+            index.insert(position, name)
+    return table.replace_schema_metadata({INDEX_KEY: json.dumps(index).encode()})
+
+
+def _sorted(table: pa.Table, keys: Sequence[str]) -> pa.Table:
+    """Sort by the key columns; rows of one key keep their order."""
+    position = pa.array(range(table.num_rows))
+    plain = pa.table(
+        {
+            **{
+                key: table[key].cast(pa.string()) if pa.types.is_dictionary(table[key].type) else table[key]
+                for key in keys
+            },
+            "": position,
+        }
+    )
+    return table.take(plain.sort_by([(key, "ascending") for key in (*keys, "")])[""])
+
+
+def _pandas_metadata(schema: pa.Schema, index: Sequence[str]) -> bytes:
+    """Return what makes `pandas.read_parquet` give these columns as the index."""
+    kinds = [
+        (pa.types.is_dictionary, "categorical"),
+        (pa.types.is_integer, "int64"),
+        (pa.types.is_floating, "float64"),
+    ]
+
+    def described(f: pa.Field) -> dict[str, Any]:
+        kind = next((kind for test, kind in kinds if test(f.type)), "object")
+        extra = None
+        if kind == "categorical":
+            extra = {"num_categories": 0, "ordered": False}
+        numpy_type = {"categorical": "int32"}.get(kind, kind)
+        return {
+            "name": f.name,
+            "field_name": f.name,
+            "pandas_type": kind,
+            "numpy_type": numpy_type,
+            "metadata": extra,
+        }
+
+    return json.dumps(
+        {
+            "index_columns": list(index),
+            "column_indexes": [],
+            "columns": [described(f) for f in schema if f.name in index],
+            "creator": {"library": "pyarrow", "version": pa.__version__},
+            "pandas_version": None,
+        }
+    ).encode()
+
+
+def _write_stacked(base: str, parts: Sequence[_Published], state: _State) -> None:
+    """Write the combinations of a table one below the other, with ``params_id`` and what varies."""
+    rows = params_table([Combination(part.config["suffix"], part.config["params"]) for part in parts])
+    varying = aliases(rows)
+    columns = {pair["alias"]: _param_column([row.get(pair["column"]) for row in rows]) for pair in varying}
+    opened = [pq.ParquetFile(part.path) for part in parts]
+    first = opened[0].schema_arrow
+    schema = pa.unify_schemas(
+        [file.schema_arrow.remove_metadata() for file in opened], promote_options="permissive"
+    )
+    for name, values in (("params_id", pa.array([], pa.int64())), *columns.items()):
+        if name in schema.names:
+            raise CampaignError(f"features: table {base}: a parameter is called as its column {name!r}")
+        schema = schema.append(pa.field(name, values.type))
+    metadata = {**first.metadata, PROVENANCE_KEY: state.provenance.text().encode()}
+    path = state.folder / f"{base}.parquet"
+    with replacing(path) as temporary, parquet_writer(schema.with_metadata(metadata), temporary) as writer:
+        for number, file in enumerate(opened):
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                table = table.append_column(
+                    "params_id", pa.repeat(pa.scalar(number, pa.int64()), table.num_rows)
+                )
+                for name, values in columns.items():
+                    table = table.append_column(name, _repeated(values, number, table.num_rows))
+                writer.write_table(table.cast(schema).replace_schema_metadata(metadata))
+            file.close()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    params = pa.table(
+        {
+            "params_id": pa.array(range(len(rows)), pa.int64()),
+            **{name: _param_column([row.get(name) for row in rows]) for name in names},
+        }
+    )
+    write_table(state.folder / f"{base}.params.parquet", params, params.schema, state.provenance)
+    pairs = pa.table(
+        {key: pa.array([pair[key] for pair in varying], pa.string()) for key in ("column", "alias")}
+    )
+    write_table(state.folder / f"{base}.aliases.parquet", pairs, pairs.schema, state.provenance)
+
+
+def _param_column(values: Sequence[Any]) -> pa.Array:
+    """Return the values of a parameter; as JSON where they have no common type."""
+    try:
+        array = pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        array = None
+    if array is None or pa.types.is_struct(array.type):
+        return pa.array([json.dumps(value) for value in values])
+    return array
+
+
+def _repeated(values: pa.Array, position: int, count: int) -> pa.Array:
+    if pa.types.is_nested(values.type) or pa.types.is_null(values.type):
+        return values.take(pa.repeat(pa.scalar(position, pa.int64()), count))
+    return pa.repeat(values[position], count)
+
+
+def _note_failures(
+    files: Mapping[str, FeatureFile], suffix: str, simulations: Simulations, state: _State
+) -> None:
+    ids = {s["key"]: s for s in simulations}
+    for file in files.values():
+        for failure in file.failures:
+            known = ids.get(failure.simulation, {})
+            state.failures.append(
+                {
+                    "stage": "features",
+                    "simulation_id": known.get("simulation_id"),
+                    "simulation_path": known.get("path"),
+                    "subject": f"combination {suffix}" if suffix else "feature entry",
+                    "reason": failure.reason,
+                    "kept": False,
+                }
+            )

@@ -1,0 +1,258 @@
+"""Which files a SONATA simulation consists of, read from its JSON alone: it runs whenever jobs are planned.
+
+Simulations and circuits of BMTK are read as well; the configuration parsers of libsonata refuse them. Source: the
+SONATA format of the Allen Institute and the SONATA extension of the Blue Brain Project (manifest, output, reports).
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ephysflow.errors import CampaignError
+from ephysflow.io.canonical import canonical_json, digest
+
+VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
+
+
+@dataclass(frozen=True)
+class NodesFile:
+    """One nodes file of a circuit.
+
+    Attributes
+    ----------
+    file : HDF5 file
+    types_file : CSV of node types, where the circuit has one
+    populations : names as the configuration lists them; empty where it does not
+    """
+
+    file: Path
+    types_file: Path | None
+    populations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CircuitFiles:
+    """The files of a circuit that are read.
+
+    Attributes
+    ----------
+    config : the circuit's configuration
+    nodes : its nodes files
+    node_sets_file : where the circuit has one
+    content : digest of what the configuration holds
+    """
+
+    config: Path
+    nodes: tuple[NodesFile, ...]
+    node_sets_file: Path | None
+    content: str
+
+
+@dataclass(frozen=True)
+class SimulationFiles:
+    """The files of one simulation; none is looked for.
+
+    Attributes
+    ----------
+    config : the file that was read
+    spikes_file : output of spikes
+    reports : name -> file of each enabled report
+    circuit : the circuit that was simulated
+    node_sets_files : those of the circuit first, then those of the simulation, whose sets come on top
+    tstop, dt : end and time step of the run [ms], where the file gives them
+    """
+
+    config: Path
+    spikes_file: Path
+    reports: Mapping[str, Path]
+    circuit: CircuitFiles
+    node_sets_files: tuple[Path, ...]
+    tstop: float | None
+    dt: float | None
+
+
+def read_simulation(path: Path) -> SimulationFiles:
+    """Read the configuration of a simulation, and that of its circuit.
+
+    Parameters
+    ----------
+    path : a SONATA simulation configuration, or a file with only the keys ``network`` and ``simulation``, as BMTK
+        writes it
+
+    Raises
+    ------
+    CampaignError
+        if the file, or the circuit's, is missing, is not JSON, or lacks a key; the message names file and key.
+    """
+    config = _read(path, "simulation")
+    network = _path(config, "network", path) if "network" in config else None
+    if "simulation" in config and "output" not in config:
+        path = _path(config, "simulation", path)
+        config = _read(path, "simulation")
+        network = network or _path(config, "network", path)
+    if network is None:
+        raise CampaignError(f"{path}: key 'network' is missing; is it a simulation configuration?")
+    run, output = _section(config, "run", path), _section(config, "output", path)
+    folder = _path({"output_dir": "output", **output}, "output_dir", path, config, "output.")
+    spikes = _path({"spikes_file": "spikes.h5", **output}, "spikes_file", path, config, "output.", folder)
+    circuit = read_circuit(network)
+    sets = [circuit.node_sets_file] if circuit.node_sets_file else []
+    if config.get("node_sets_file"):
+        sets.append(_path(config, "node_sets_file", path))
+    return SimulationFiles(
+        config=path,
+        spikes_file=spikes,
+        reports=_reports(config, folder, path),
+        circuit=circuit,
+        node_sets_files=tuple(dict.fromkeys(sets)),
+        tstop=_number(run, "tstop", path),
+        dt=_number(run, "dt", path),
+    )
+
+
+def read_circuit(path: Path) -> CircuitFiles:
+    """Read which files a circuit consists of.
+
+    All simulations of a campaign name the same circuit: it is parsed again only when the file has changed.
+
+    Raises
+    ------
+    CampaignError
+        if the file is missing, is not JSON, or lacks a key.
+    """
+    try:
+        state = os.stat(path)
+    except OSError:
+        raise CampaignError(f"circuit configuration {path} is not there") from None
+    return _read_circuit(path, state.st_mtime_ns, state.st_size)
+
+
+def circuit_key(circuit: CircuitFiles) -> str:
+    """Return a key that is equal for equal circuits: the same content of the configuration and the same nodes files."""
+    return digest(canonical_json([circuit.content, *(str(nodes.file) for nodes in circuit.nodes)]))
+
+
+@lru_cache(maxsize=64)
+def _read_circuit(path: Path, mtime: int, size: int) -> CircuitFiles:
+    config = _read(path, "circuit")
+    networks = _section(config, "networks", path)
+    if not isinstance(networks.get("nodes"), list):
+        raise CampaignError(
+            f"{path}: key 'networks.nodes' is missing or not a list; is it a circuit configuration?"
+        )
+    nodes = []
+    for i, entry in enumerate(networks["nodes"]):
+        prefix = f"networks.nodes[{i}]."
+        if not isinstance(entry, Mapping) or "nodes_file" not in entry:
+            raise CampaignError(f"{path}: key '{prefix}nodes_file' is missing")
+        has_types = entry.get("node_types_file") not in (None, "", "NULL", "NONE")
+        nodes.append(
+            NodesFile(
+                file=_path(entry, "nodes_file", path, config, prefix),
+                types_file=_path(entry, "node_types_file", path, config, prefix) if has_types else None,
+                populations=tuple(_section(entry, "populations", path, prefix)),
+            )
+        )
+    return CircuitFiles(
+        config=path,
+        nodes=tuple(nodes),
+        node_sets_file=_path(config, "node_sets_file", path) if config.get("node_sets_file") else None,
+        content=digest(canonical_json(config)),
+    )
+
+
+def _read(path: Path, kind: str) -> dict[str, Any]:
+    try:
+        # NaN and infinity, which JSON does not have, become texts: where a number is needed these are refused
+        content = json.loads(path.read_bytes(), parse_constant=str)
+    except FileNotFoundError:
+        raise CampaignError(f"{kind} configuration {path} is not there") from None
+    except OSError as error:
+        raise CampaignError(f"{kind} configuration {path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise CampaignError(f"{kind} configuration {path} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise CampaignError(f"{kind} configuration {path} holds no keys")
+    return content
+
+
+def _section(config: Mapping[str, Any], key: str, path: Path, prefix: str = "") -> Mapping[str, Any]:
+    """Return a part of the configuration that has keys of its own; empty where it is missing."""
+    section = config.get(key) or {}
+    if not isinstance(section, Mapping):
+        raise CampaignError(f"{path}: {prefix}{key}: must be keys and values")
+    return section
+
+
+def _number(section: Mapping[str, Any], key: str, path: Path) -> float | None:
+    value = section.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise CampaignError(f"{path}: run.{key}: {value!r} is not a number")
+    return None if value is None else float(value)
+
+
+def _reports(config: Mapping[str, Any], folder: Path, path: Path) -> dict[str, Path]:
+    """Return the file of each enabled report; its name is the report's where the configuration gives none."""
+    files = {}
+    for name, report in _section(config, "reports", path).items():
+        prefix = f"reports.{name}."
+        if not isinstance(report, Mapping):
+            raise CampaignError(f"{path}: reports.{name}: must be keys and values")
+        if report.get("enabled", True) is False:
+            continue
+        file = _path({"file_name": name, **report}, "file_name", path, config, prefix, folder)
+        files[name] = file if file.suffix == ".h5" else Path(f"{file}.h5")
+    return files
+
+
+def _path(
+    section: Mapping[str, Any],
+    key: str,
+    path: Path,
+    config: Mapping[str, Any] | None = None,
+    prefix: str = "",
+    folder: Path | None = None,
+) -> Path:
+    """Return the absolute path under a key.
+
+    Parameters
+    ----------
+    section : holds the key
+    path : the configuration file, for messages
+    config : the whole content of that file, whose manifest gives the variables; None if it is `section`
+    prefix : where `section` stands in the file, for messages
+    folder : what the path is relative to; None for the folder of the file
+    """
+    text = section[key]
+    if not isinstance(text, str) or not text:
+        raise CampaignError(f"{path}: {prefix}{key}: {text!r} is not a path")
+    if "$" in text:
+        manifest = _section(section if config is None else config, "manifest", path)
+        text = _expanded(text, manifest, path, f"{prefix}{key}")
+    return Path(os.path.abspath(os.path.join(path.parent if folder is None else folder, text)))
+
+
+def _expanded(
+    text: str, manifest: Mapping[str, Any], path: Path, where: str, open_: tuple[str, ...] = ()
+) -> str:
+    """Replace ``$NAME`` and ``${NAME}``; the value of a variable may hold others, and is relative to the file's folder."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        given = next((manifest[k] for k in (f"${name}", name, f"${{{name}}}") if k in manifest), None)
+        if not isinstance(given, str):
+            known = ", ".join(manifest) or "none"
+            raise CampaignError(
+                f"{path}: {where}: variable ${name} is not a text in the manifest (known: {known})"
+            )
+        if name in open_:
+            raise CampaignError(f"{path}: manifest: ${name} is defined by itself")
+        inner = _expanded(given, manifest, path, where, (*open_, name)) if "$" in given else given
+        return os.path.abspath(os.path.join(path.parent, inner)) if inner.startswith(".") else inner
+
+    return VARIABLE.sub(value, text)

@@ -1,0 +1,194 @@
+"""Simulation and circuit configurations of SONATA and BMTK, by their JSON alone."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ephysflow.campaign.simulation_config import circuit_key, read_circuit, read_simulation
+from ephysflow.errors import CampaignError
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+CIRCUIT = {
+    "manifest": {"$BASE": ".", "$NODES": "${BASE}/nodes"},
+    "node_sets_file": "$BASE/sets.json",
+    "networks": {
+        "nodes": [
+            {"nodes_file": "$NODES/a.h5", "populations": {"a": {}, "b": {}}},
+            {"nodes_file": "c.h5", "node_types_file": "$NODES/c.csv"},
+            {"nodes_file": "/abs/d.h5", "node_types_file": "NULL"},
+        ]
+    },
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write(tmp_path / "circuit/circuit.json", CIRCUIT)
+    return tmp_path
+
+
+@pytest.fixture
+def simulation(folder):
+    def read(**keys):
+        content = {"network": "../circuit/circuit.json", "run": {"tstop": 100, "dt": 0.1}} | keys
+        return read_simulation(write(folder / "sim/simulation_config.json", content))
+
+    return read
+
+
+def test_circuit_files(folder):
+    circuit = read_circuit(folder / "circuit/circuit.json")
+    a, c, d = circuit.nodes
+    home = folder / "circuit"
+    assert (a.file, a.types_file, a.populations) == (home / "nodes/a.h5", None, ("a", "b"))
+    assert (c.file, c.types_file, c.populations) == (home / "c.h5", home / "nodes/c.csv", ())
+    assert (d.file, d.types_file) == (Path("/abs/d.h5"), None)
+    assert circuit.node_sets_file == home / "sets.json"
+
+
+def test_defaults_of_the_output(simulation, folder):
+    found = simulation()
+    assert found.spikes_file == folder / "sim/output/spikes.h5"
+    assert found.reports == {}
+    assert found.node_sets_files == (folder / "circuit/sets.json",)
+    assert (found.tstop, found.dt) == (100.0, 0.1)
+    assert found.circuit.config == folder / "circuit/circuit.json"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "output", "spikes"),
+    [
+        ({"$OUT": "./here"}, {"output_dir": "$OUT", "spikes_file": "s.h5"}, "sim/here/s.h5"),
+        ({"$OUT": "./here"}, {"output_dir": "$OUT", "spikes_file": "$OUT/s.h5"}, "sim/here/s.h5"),
+        ({"BASE": "..", "OUT": "${BASE}/x"}, {"output_dir": "${OUT}/y"}, "x/y/spikes.h5"),
+        ({"$N": "7"}, {"output_dir": "out_$N"}, "sim/out_7/spikes.h5"),
+        ({}, {"output_dir": "/", "spikes_file": "abs/s.h5"}, "/abs/s.h5"),
+    ],
+)
+def test_variables(simulation, folder, manifest, output, spikes):
+    assert simulation(manifest=manifest, output=output).spikes_file == folder / spikes
+
+
+def test_reports(simulation, folder):
+    found = simulation(
+        output={"output_dir": "out"},
+        reports={
+            "soma": {"file_name": "v"},
+            "plain": {"module": "membrane_report"},
+            "off": {"enabled": False, "file_name": 3},
+            "dotted": {"file_name": "v.1"},
+            "whole": {"file_name": "sub/x.h5"},
+        },
+    )
+    names = {"soma": "v.h5", "plain": "plain.h5", "dotted": "v.1.h5", "whole": "sub/x.h5"}
+    assert found.reports == {name: folder / "sim/out" / file for name, file in names.items()}
+
+
+def test_node_sets_of_the_simulation_come_after_those_of_the_circuit(simulation, folder):
+    own = simulation(node_sets_file="own.json").node_sets_files
+    assert own == (folder / "circuit/sets.json", folder / "sim/own.json")
+    assert simulation(node_sets_file="../circuit/sets.json").node_sets_files == own[:1]
+
+
+def test_two_files_as_bmtk_writes_them_are_followed(simulation, folder):
+    alone = simulation(output={"output_dir": "out"})
+    merged = write(
+        folder / "config.json",
+        {"network": "circuit/circuit.json", "simulation": "sim/simulation_config.json"},
+    )
+    assert read_simulation(merged) == alone
+
+
+def test_missing_times_are_not_an_error(simulation):
+    assert (simulation(run={}).tstop, simulation(run={}).dt) == (None, None)
+
+
+def test_circuits_are_told_apart(simulation, folder):
+    first, second = simulation().circuit, simulation(run={"tstop": 5}).circuit
+    assert circuit_key(first) == circuit_key(second)
+    moved = read_circuit(write(folder / "elsewhere/circuit.json", CIRCUIT))
+    assert circuit_key(moved) != circuit_key(first)
+    reordered = write(folder / "circuit/again.json", dict(reversed(CIRCUIT.items())))
+    assert circuit_key(read_circuit(reordered)) == circuit_key(first)
+
+
+def test_a_changed_circuit_is_read_again(folder):
+    path = folder / "circuit/circuit.json"
+    before = read_circuit(path)
+    assert read_circuit(path) is before
+    write(path, CIRCUIT | {"version": 2})
+    assert circuit_key(read_circuit(path)) != circuit_key(before)
+
+
+BAD = {
+    "not json": ("{", "simulation configuration {path} is not JSON"),
+    "a list": ([], "simulation configuration {path} holds no keys"),
+    "no network": ({}, "{path}: key 'network' is missing"),
+    "network is a number": ({"network": 3}, "{path}: network: 3 is not a path"),
+    "unknown variable": ({"network": "$A/c.json", "manifest": {"$B": "."}}, "network: variable $A is not a text in the manifest (known: $B)"),
+    "variable of itself": (
+        {"network": "$A/c.json", "manifest": {"$A": "$B", "$B": "${A}"}},
+        "{path}: manifest: $A is defined by itself",
+    ),
+    "no circuit": ({"network": "none.json"}, "none.json is not there"),
+    "run": ({"network": "../circuit/circuit.json", "run": 3}, "{path}: run: must be keys and values"),
+    "tstop": ({"network": "../circuit/circuit.json", "run": {"tstop": "x"}}, "run.tstop: 'x' is not a number"),
+    "NaN": ('{"network": "../circuit/circuit.json", "run": {"dt": NaN}}', "run.dt: 'NaN' is not a number"),
+    "report": ({"network": "../circuit/circuit.json", "reports": {"a": 1}}, "reports.a: must be keys and values"),
+    "report file": (
+        {"network": "../circuit/circuit.json", "reports": {"a": {"file_name": 1}}},
+        "reports.a.file_name: 1 is not a path",
+    ),
+    "output": ({"network": "../circuit/circuit.json", "output": {"output_dir": ""}}, "output.output_dir: '' is not"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "message"), BAD.values(), ids=BAD)
+def test_bad_simulations(folder, content, message):
+    path = write(folder / "sim/bad.json", content)
+    with pytest.raises(CampaignError) as error:
+        read_simulation(path)
+    assert message.format(path=path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("nodes", "circuit configuration {path} is not JSON"),
+        ({}, "{path}: key 'networks.nodes' is missing"),
+        ({"networks": {"nodes": {}}}, "key 'networks.nodes' is missing or not a list"),
+        ({"networks": {"nodes": [{}]}}, "key 'networks.nodes[0].nodes_file' is missing"),
+        (
+            {"networks": {"nodes": [{"nodes_file": "a", "populations": [1]}]}},
+            "networks.nodes[0].populations: must be",
+        ),
+        ({"networks": {"nodes": [{"nodes_file": 1}]}}, "networks.nodes[0].nodes_file: 1 is not a path"),
+    ],
+)
+def test_bad_circuits(tmp_path, content, message):
+    path = write(tmp_path / "circuit.json", content)
+    with pytest.raises(CampaignError) as error:
+        read_circuit(path)
+    assert message.format(path=path) in str(error.value)
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(CampaignError, match="simulation configuration .*none.json is not there"):
+        read_simulation(tmp_path / "none.json")
+
+
+def test_planning_imports_nothing_heavy():
+    code = (
+        "import sys; import ephysflow.campaign.simulation_config, ephysflow.campaign.campaign_file;"
+        "print([m for m in ('h5py', 'libsonata', 'numpy', 'pandas') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -126,6 +126,11 @@ def extracted_report(folder: Path, simulation: str) -> Path:
     return folder / f"{simulation}.report.parquet"
 
 
+def extracted_counts(folder: Path, simulation: str) -> Path:
+    """Number of report rows of each neuron in each trial of one simulation, by its key."""
+    return folder / f"{simulation}.counts.parquet"
+
+
 def extracted_windows(folder: Path, simulation: str) -> Path:
     """Windows and trials of one simulation, by its key."""
     return folder / f"{simulation}.windows.parquet"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ephysflow import paths
+from ephysflow.campaign import files as campaign_files
+from ephysflow.campaign.feature_file import FeatureFile
 from ephysflow.errors import ResultError
 from ephysflow.io.canonical import file_digest
 from ephysflow.io.provenance import Provenance
@@ -14,6 +16,8 @@ from ephysflow.io.tables import open_table, read_provenance
 from ephysflow.plan import Plan, job_key
 
 JSON_WITH_RECORD = ("features.json", "protocols.json", "currents.json")
+SNAKEMAKE_TIMESTAMP = ".snakemake_timestamp"
+"""What Snakemake puts into a folder that is an output."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,15 @@ class Finding:
 def verify_results(plan: Plan) -> Iterator[Finding]:
     """Yield what is wrong with the outputs of a plan: missing, damaged and stale files."""
     digests: dict[str, str] = {}
+    seen: set[tuple[int, int]] = set()
     for path in expected_files(plan):
         if not path.is_file():
             yield Finding(path, "missing", "is not there")
             continue
+        state = path.stat()
+        if (state.st_dev, state.st_ino) in seen:  # a second name of a file that was read already
+            continue
+        seen.add((state.st_dev, state.st_ino))
         try:
             provenance = _checked_provenance(path)
         except ResultError as error:
@@ -50,20 +59,26 @@ def verify_results(plan: Plan) -> Iterator[Finding]:
 
 def expected_files(plan: Plan) -> list[Path]:
     """Return every file that the plan makes, intermediate ones included."""
-    files = [*plan.all_outputs(), *plan.bucket_rheobase()]
+    files = [*plan.recordings_outputs(), *plan.efeatures_outputs(), *plan.bucket_rheobase()]
     for name in plan.sets:
         files += plan.extractions(name)
-    return files
+    for analysis in plan.analyses.values():
+        files += campaign_files.expected_files(analysis)
+    return [*files, *plan.plot_outputs(), *(plan.summary_outputs() if plan.cells else [])]
 
 
 def left_over(plan: Plan) -> list[Path]:
     """Return the files in the results folder that this plan does not make (any more), logs aside."""
     made = set(expected_files(plan))
+    folders = {path.parent for path in made}
     aside = (plan.results / "logs", paths.plan_folder(plan.results), plan.results / "report.html")
     return sorted(
         path
         for path in plan.results.rglob("*")
-        if path.is_file() and path not in made and not any(path.is_relative_to(other) for other in aside)
+        if path.is_file()
+        and path not in made
+        and not any(path.is_relative_to(other) for other in aside)
+        and not (path.name == SNAKEMAKE_TIMESTAMP and path.parent in folders)
     )
 
 
@@ -77,6 +92,13 @@ def _checked_provenance(path: Path) -> Provenance | None:
                 except Exception as error:  # pyarrow has many kinds
                     raise ResultError(f"{path}: damaged: {error}") from None
         return read_provenance(path)
+    if path.suffix == ".zip":
+        with FeatureFile(path) as features:
+            features.check()
+            return features.provenance
+    if path.name == campaign_files.ENTRIES:
+        _json(path)
+        return None
     if path.name in JSON_WITH_RECORD:
         record = _json(path.with_name("provenance.json"))
         if record.get("sha256", {}).get(path.name) != file_digest(path):

@@ -32,7 +32,7 @@ def golden_features(folder: Path) -> dict[str, pd.DataFrame]:
 def as_frame(observations: Observations, table: FeatureRows) -> pd.DataFrame:
     """Return a table with its key columns, as a user sees it."""
     key = {name: values[table.group] for name, values in observations.groups.items()}
-    values = {n: v if isinstance(v, np.ndarray) else v.to_pandas() for n, v in table.values.items()  # noqa: PD011}
+    values = {n: v if isinstance(v, np.ndarray) else v.to_pylist() for n, v in table.values.items()}  # noqa: PD011
     return pd.DataFrame({**key, **table.index, **values})
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ephysflow.campaign import report as module
 from ephysflow.campaign.report import (
-    report_from_columns,
+    report_from_counts,
     select,
     spike_rows,
     trace_rows,
@@ -95,23 +95,8 @@ def test_spikes_are_where_a_loop_puts_them(p, q, in_order):
     assert list(flat(part).items()) == list(kept.items())
 
 
-def columns_of(report):
-    counts = np.diff(report.offsets)
-
-    def coded(values, index):
-        labels, codes = np.unique(values, return_inverse=True)
-        return np.repeat(codes[index].astype(np.int32), counts), labels.tolist()
-
-    return {
-        "gid": np.repeat(report.neurons["gid"][report.neuron], counts),
-        "trial": np.repeat(report.trials["trial"][report.trial], counts),
-        "window": coded(report.trials["window"], report.trial),
-        "neuron_class": coded(report.neurons["neuron_class"], report.neuron),
-    }
-
-
 def stored_and_read(report, neurons):
-    return report_from_columns(neurons, TRIALS, report.rows, **columns_of(report))
+    return report_from_counts(neurons, TRIALS, np.diff(report.offsets), report.rows)
 
 
 def some_report():
@@ -191,27 +176,13 @@ def test_windows_outside_the_simulation_are_told():
     assert [subject for subject, _ in uncovered_windows(trials, None)] == ["window w, trial 0"]
 
 
-def test_stored_rows_that_do_not_belong_are_refused():
+def test_rows_that_do_not_belong_to_the_neurons_and_windows():
     report, neurons = some_report()
-    columns = columns_of(report)
-    cases = {
-        "not sorted": {"rows": slice(None, None, -1)},
-        "gid 77": {"gid": np.full_like(columns["gid"], 77)},
-        "gid -1": {"gid": np.full_like(columns["gid"], -1)},
-        "has no trial 5": {"trial": np.full_like(columns["trial"], 5)},
-        "window 'y' of": {"window": (columns["window"][0], ["w10", "w2", "y"])},
-        "codes without labels": {"window": (columns["window"][0], ["w10"])},
-        "neuron class 'z' of": {"neuron_class": (columns["neuron_class"][0], ["z", "a", "other"])},
-        "column trial has": {"trial": columns["trial"][1:]},
-    }
-    for text, change in cases.items():
-        given_columns = columns | change
-        if order := given_columns.pop("rows", None):
-            given_columns = {
-                name: (v[0][order], v[1]) if isinstance(v, tuple) else v[order] for name, v in columns.items()
-            }
-        with pytest.raises(ValueError, match=text):
-            report_from_columns(neurons, TRIALS, report.rows, **given_columns)
+    counts = np.diff(report.offsets)
+    with pytest.raises(ValueError, match="observations, but there are"):
+        report_from_counts(neurons, TRIALS, counts[1:], report.rows)
+    with pytest.raises(ValueError, match="rows, but the observations have"):
+        report_from_counts(neurons, TRIALS, counts, {"time": report.rows["time"][1:]})
 
 
 def test_selecting_nothing_by_name_keeps_everything():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class AnalysisPlan:
     computations: Mapping[str, Computation]
     made: Sequence[str]
 
-    @property
+    @cached_property
     def buckets(self) -> dict[str, list[PlannedSimulation]]:
         """Bucket -> its simulations."""
         found: dict[str, list[PlannedSimulation]] = {}

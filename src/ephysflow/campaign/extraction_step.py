@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ from ephysflow.campaign.tables import (
     write_report,
 )
 from ephysflow.campaign.trial_steps import dynamic_offset, trial_step_gids
+from ephysflow.campaign.user_functions import load_user_function
 from ephysflow.campaign.windows import static_trials
 from ephysflow.errors import CampaignError
 from ephysflow.job import Job
-from ephysflow.user_modules import load_user_object
 
 
 def extract_report(job: Job) -> None:
@@ -37,7 +37,7 @@ def extract_report(job: Job) -> None:
     folder = paths.extracted_folder(*where, job.key.split("\t")[-1])
     chosen: dict[str, _Chosen] = {}
     findings = []
-    used: list[Any] = []
+    used: dict[str, str] = {}  # input -> digest; a spike file is hashed once
     for key, simulation in item["simulations"].items():
         circuit = simulation["circuit_key"]
         tables = paths.circuit_neurons(*where, circuit)
@@ -46,7 +46,8 @@ def extract_report(job: Job) -> None:
         inputs = [simulation["config"], simulation["report_file"], *tables[:3]]
         if simulation["dynamic_windows"]:
             inputs.append(simulation["spikes_file"])
-        used += inputs
+        provenance = job.provenance(dict.fromkeys(inputs))
+        used |= provenance.inputs
         try:
             trials, report, said = _extract(item, simulation, chosen[circuit])
         except CampaignError as error:
@@ -54,11 +55,10 @@ def extract_report(job: Job) -> None:
             print(f"LEFT OUT: {simulation['config']}: {error}")
             continue
         findings += [finding("report", key, subject, reason, kept=True) for subject, reason in said]
-        provenance = job.provenance(dict.fromkeys(inputs))
         write_columns(paths.extracted_windows(folder, key), trials, WINDOW_SCHEMA, provenance)
-        write_report(paths.extracted_report(folder, key), report, item["report"]["type"], provenance)
+        write_report(folder, key, report, item["report"]["type"], provenance)
         print(f"{simulation['config']}: {int(report.offsets[-1])} rows")
-    write_findings(paths.extraction_findings(folder), findings, job.provenance(dict.fromkeys(used)))
+    write_findings(paths.extraction_findings(folder), findings, replace(job.provenance([]), inputs=used))
 
 
 @dataclass(frozen=True)
@@ -108,4 +108,4 @@ def _trial_step_function(name: str, user_folder: str | None) -> Callable[..., An
     if name in TRIAL_STEP_FUNCTIONS:
         module, function = TRIAL_STEP_FUNCTIONS[name]
         return getattr(importlib.import_module(module), function)
-    return load_user_object(name, Path(user_folder) if user_folder else None)
+    return load_user_function(name, Path(user_folder) if user_folder else None)

@@ -18,10 +18,10 @@ from ephysflow.campaign.observations import FeatureRows, Observations, Simulatio
 from ephysflow.campaign.repo_step import extracted_simulations, simulations_table, with_ids
 from ephysflow.campaign.report import select
 from ephysflow.campaign.tables import labels, read_neurons, read_report, read_windows
+from ephysflow.campaign.user_functions import load_user_function
 from ephysflow.errors import CampaignError
 from ephysflow.io.tables import read_table
 from ephysflow.job import Job
-from ephysflow.user_modules import load_user_object
 
 IDS = ("simulation_id", "circuit_id")
 
@@ -39,18 +39,26 @@ def compute_features(job: Job) -> None:
     inputs = _repo_files(where) if whole_repo else _extracted_files(where, simulations)
     path = paths.computed_features(*where, computation, bucket)
     with writing_features(path, job.provenance(inputs)) as output:
-        if item["contract"] == "group":
-            _with_group_function(item, where, simulations, output)
+        compute = _with_group_function if item["contract"] == "group" else _with_vectorised_function
+        try:
+            function = load_function(item)
+        except CampaignError as error:
+            alone = item["partition"] == "simulation"
+            keys = [simulation["key"] for simulation in simulations] if alone else [ALL_SIMULATIONS]
+            output.failures += [Failure(key, str(error)) for key in keys]
         else:
-            _with_vectorised_function(item, where, simulations, output)
+            compute(function, item, where, simulations, output)
         for failure in output.failures:
             print(f"FAILED: {failure.simulation}: {failure.reason}")
 
 
 def _with_vectorised_function(
-    item: Mapping[str, Any], where: Where, simulations: Sequence[Mapping[str, Any]], output: FeatureFileWriter
+    function: Callable[..., Any],
+    item: Mapping[str, Any],
+    where: Where,
+    simulations: Sequence[Mapping[str, Any]],
+    output: FeatureFileWriter,
 ) -> None:
-    function = load_function(item)
     alone = item["partition"] == "simulation"
     # ids are positions in the campaign file: publishing adds them, and a job of one simulation never sees them
     groupby = [name for name in item["groupby"] if not (alone and name in IDS)]
@@ -59,11 +67,11 @@ def _with_vectorised_function(
         try:
             observations = observe(together, groupby)
             tables = feature_tables(
-                function(observations, item["params"]), observations, item["function"], groupby
+                function(observations, item["params"]), observations, item["function"], item["groupby"]
             )
         except CampaignError as error:
             output.failures.append(Failure(simulation, str(error)))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if item["contract"] == "shipped":  # a mistake of ours: not to be hidden
                 raise
             output.failures.append(Failure(simulation, f"{item['function']}: {_told(error, item)}"))
@@ -86,12 +94,15 @@ def _in_parts(
 
 
 def _with_group_function(
-    item: Mapping[str, Any], where: Where, simulations: Sequence[Mapping[str, Any]], output: FeatureFileWriter
+    function: Callable[..., Any],
+    item: Mapping[str, Any],
+    where: Where,
+    simulations: Sequence[Mapping[str, Any]],
+    output: FeatureFileWriter,
 ) -> None:
     from ephysflow.campaign.old_contract import apply_group_function
     from ephysflow.campaign.repository import Repository
 
-    function = load_function(item)
     if item["partition"] is None:
         parts = [(ALL_SIMULATIONS, Repository.from_folder(paths.repo_folder(*where)))]
     else:
@@ -142,7 +153,7 @@ def load_function(item: Mapping[str, Any]) -> Callable[..., Any]:
     if item["contract"] == "shipped":
         module, _, name = item["function"].partition(":")
         return getattr(importlib.import_module(module), name)
-    return load_user_object(item["function"], Path(item["user_folder"]))
+    return load_user_function(item["function"], Path(item["user_folder"]))
 
 
 def selected_report(
@@ -152,7 +163,7 @@ def selected_report(
     folder = paths.extracted_folder(*where, simulation["bucket"])
     neurons = read_neurons(paths.circuit_neurons(*where, simulation["circuit"])[0])
     trials = read_windows(paths.extracted_windows(folder, simulation["key"]))
-    report = read_report(paths.extracted_report(folder, simulation["key"]), neurons, trials)
+    report = read_report(folder, simulation["key"], neurons, trials)
     report = select(report, item["neuron_classes"], item["windows"])
     if not with_ids:
         return report
@@ -178,28 +189,45 @@ def feature_tables(
     CampaignError
         if it gave something else than a dict of `FeatureRows` whose columns fit together.
     """
-    if not isinstance(returned, Mapping) or not all(isinstance(v, FeatureRows) for v in returned.values()):
+    if not isinstance(returned, Mapping) or not all(map(_is_whole, returned.values())):
         raise CampaignError(
-            f"{function}: must return a dict of table name -> ephysflow.FeatureRows; returned {_shown(returned)}"
+            f"{function}: must return a dict of table name -> ephysflow.FeatureRows, whose index and values are dicts "
+            f"of columns by name; returned {_shown(returned)}"
         )
     tables = {}
     for name, rows in returned.items():
         check_table_name(name, function)
         group = np.asarray(rows.group)
+        if (
+            group.ndim != 1
+            or group.dtype.kind not in "iu"
+            or not (0 <= group.min(initial=0) <= group.max(initial=0) < max(observations.n_groups, 1))
+        ):
+            raise CampaignError(
+                f"{function}: table {name}: group must give the number of each row's group, integers from 0 to "
+                f"{observations.n_groups - 1}; given: {group.dtype} of shape {group.shape}"
+                + (f", {group.min()} to {group.max()}" if group.size and group.dtype.kind in "iuf" else "")
+            )
         columns = {key: _spread(values, group) for key, values in observations.groups.items()}
         columns |= dict(rows.index)
-        if twice := [key for key in rows.index if key in groupby] + [k for k in rows.values if k in columns]:
+        taken = {*columns, *groupby}
+        if twice := [k for k in rows.index if k in groupby] + [k for k in rows.values if k in taken]:
             raise CampaignError(f"{function}: table {name}: column {twice[0]!r} is there twice")
         index = list(columns)
         columns |= dict(rows.values)
-        try:
-            arrays = {key: _arrow(values) for key, values in columns.items()}
-            table = pa.table(arrays)
-        except (pa.ArrowException, ValueError, TypeError) as error:
-            sizes = {key: len(values) for key, values in columns.items()}
+        arrays = {}
+        for key, values in columns.items():
+            try:
+                arrays[key] = _arrow(values)
+            except (pa.ArrowException, ValueError, TypeError) as error:
+                raise CampaignError(
+                    f"{function}: table {name}: column {key!r} cannot be stored: {error}"
+                ) from None
+        if odd := [key for key, array in arrays.items() if len(array) != len(group)]:
             raise CampaignError(
-                f"{function}: table {name}: columns do not make a table ({error}); their lengths: {sizes}"
-            ) from None
+                f"{function}: table {name}: column {odd[0]!r} has {len(arrays[odd[0]])} values for {len(group)} rows"
+            )
+        table = pa.table(arrays)
         tables[name] = table.replace_schema_metadata({INDEX_KEY: json.dumps(index).encode()})
     return tables
 
@@ -221,7 +249,8 @@ def table_of_frame(frame: Any, name: str, function: str) -> pa.Table:
     try:
         table = pa.Table.from_pandas(flat, preserve_index=False)
     except (pa.ArrowException, ValueError, TypeError) as error:
-        raise CampaignError(f"{function}: table {name}: a column cannot be stored: {error}") from None
+        said = ": ".join(map(str, reversed(error.args)))  # Arrow names the column last
+        raise CampaignError(f"{function}: table {name}: {said}") from None
     return table.replace_schema_metadata({INDEX_KEY: json.dumps(index).encode()})
 
 
@@ -249,13 +278,20 @@ def _arrow(values: Any) -> pa.Array:
     return labels(values) if values.dtype.kind == "U" else pa.array(values)
 
 
+def _is_whole(rows: Any) -> bool:
+    return isinstance(rows, FeatureRows) and all(
+        isinstance(columns, Mapping) and all(isinstance(name, str) for name in columns)
+        for columns in (rows.index, rows.values)
+    )
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{k!r}: {type(v).__name__}" for k, v in list(value.items())[:5]) + "}"
     return type(value).__name__
 
 
-def _told(error: Exception, item: Mapping[str, Any]) -> str:
+def _told(error: BaseException, item: Mapping[str, Any]) -> str:
     """Return what went wrong in a user's function and on which of its lines."""
     frames = traceback.extract_tb(error.__traceback__)
     folder = str(Path(item["user_folder"]).resolve())

@@ -16,7 +16,7 @@ from ephysflow.campaign.tables import (
     write_columns,
     write_findings,
 )
-from ephysflow.errors import CampaignError
+from ephysflow.errors import CampaignError, ConfigurationError
 from ephysflow.io.tables import write_table
 from ephysflow.job import Job
 
@@ -62,9 +62,12 @@ def select_neurons(job: Job) -> None:
     """Choose the neurons of all classes and write them, with the classes."""
     item = job.settings
     circuit = CircuitAccess(item["circuit_config"], item["node_sets_files"])
-    neurons, classes, findings = select(
-        dict(item["classes"]), circuit.population, circuit.node_set, item["sampling"], item["seed"]
-    )
+    try:
+        neurons, classes, findings = select(
+            dict(item["classes"]), circuit.population, circuit.node_set, item["sampling"], item["seed"]
+        )
+    except (CampaignError, ConfigurationError) as error:
+        raise type(error)(f"campaign {item['campaign']}, analysis {item['analysis']}: {error}") from None
     used = [item["circuit_config"], *item["node_sets_files"]]
     for nodes in circuit.files.nodes:
         used += [str(nodes.file), *([str(nodes.types_file)] if nodes.types_file else [])]

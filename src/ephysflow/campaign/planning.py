@@ -1,8 +1,9 @@
 """From the configuration of a campaign to its jobs."""
 
+import importlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ephysflow.campaign.analysis_plan import ALL_SIMULATIONS, AnalysisPlan, Comp
 from ephysflow.campaign.campaign_file import Campaign, read_campaign
 from ephysflow.campaign.feature_entries import FeatureEntry
 from ephysflow.campaign.functions.registry import TRIAL_STEP_FUNCTIONS, shipped_function
+from ephysflow.campaign.neurons import SEQUENTIAL
 from ephysflow.campaign.query import matches
 from ephysflow.campaign.settings import CampaignSettings
 from ephysflow.campaign.simulation_config import CircuitFiles, SimulationFiles, circuit_key, read_simulation
@@ -98,12 +100,24 @@ def _find(campaign: Campaign, i: int) -> _Found:
         return _Found(i, None, "excluded: has no path in the campaign file")
     if "://" in path:
         return _Found(i, None, f"missing: {path} is not a local path")
+    path = _usable_path(campaign, i)
     if not os.path.isfile(path):
-        return _Found(i, None, f"missing: {os.path.relpath(path)} is not there")
+        return _Found(i, None, f"missing: {path} is not there")
     try:
-        return _Found(i, read_simulation(Path(os.path.relpath(path))), "")
+        return _Found(i, read_simulation(Path(path)), "")
     except CampaignError as error:
         return _Found(i, None, f"missing: {error}")
+
+
+def _usable_path(campaign: Campaign, i: int) -> str:
+    """Return the path of a simulation relative to the working directory: a project that moves must not rerun.
+
+    It stays absolute where the campaign itself is given by an absolute path to another place.
+    """
+    path = campaign.paths[i]
+    if not path or (campaign.file.is_absolute() and not Path(path).is_relative_to(os.getcwd())):
+        return path
+    return os.path.relpath(path)
 
 
 def _plan_analysis(
@@ -135,7 +149,7 @@ def _plan_analysis(
     left_out = []
     for candidate in found:
         i, files = candidate.simulation_id, candidate.files
-        path = os.path.relpath(campaign.paths[i]) if campaign.paths[i] else ""
+        path = _usable_path(campaign, i)
         reason, raw = candidate.reason, []
         if files is not None:
             try:
@@ -168,7 +182,9 @@ def _plan_analysis(
             f"{settings.where}: analysis {analysis.name}: no simulation of {campaign.file} can be used"
             + (f" ({reasons})" if reasons else ": simulations_filter leaves none")
         )
-    circuits = {p.circuit: files for p, files in usable.values()}
+    circuits: dict[str, SimulationFiles] = {}
+    for simulation, files in usable.values():
+        circuits.setdefault(simulation.circuit, files)
     extra = _node_sets_files(analysis, trial_steps)
     for file in extra:
         if not file.is_file():
@@ -179,11 +195,12 @@ def _plan_analysis(
         circuit_files[key] = list(dict.fromkeys(str(file) for file in raw if is_there(file)))
 
     where = {"campaign": settings.name, "analysis": analysis.name}
-    sampling = {"sampling": settings.sampling, "seed": settings.seed}
     items: list[tuple[tuple[str, tuple[str, ...]], Any]] = []
     classes = analysis.extraction["neuron_classes"]
-    # a list, since the order of classes decides what is drawn where one has a limit
+    sampling = _sampling(settings, classes.values())
     class_list = [[label, dict(choice)] for label, choice in classes.items()]
+    if settings.sampling != SEQUENTIAL or not _limited(classes.values()):
+        class_list.sort(key=lambda pair: pair[0])  # their order matters to what is drawn in turn, and only to that
     for key, files in circuits.items():
         selection = {**_described(files), "classes": class_list, **sampling, **where}
         items.append((("select_neurons", (key,)), selection))
@@ -213,12 +230,12 @@ def _plan_analysis(
                 }
                 for key in keys
             },
-            **(sampling if trial_steps else {}),
+            **({"seed": _sampling(settings, trial_steps.values())["seed"]} if trial_steps else {}),
         }
         items.append((("extract_report", (bucket,)), extraction))
 
     simulations = {key: simulation for key, (simulation, _) in usable.items()}
-    listing = [
+    listing: list[dict[str, Any]] = [
         {
             "key": s.key,
             "simulation_id": s.simulation_id,
@@ -232,23 +249,28 @@ def _plan_analysis(
     ]
     repo = {**where, "report": report["type"], "simulations": listing, "left_out": left_out}
     items.append((("publish_repo", ()), repo))
+    members: dict[str, list[dict[str, Any]]] = {ALL_SIMULATIONS: listing}
+    for described in listing:
+        members.setdefault(described["bucket"], []).append(described)
     computations: dict[str, Computation] = {}
     published = []
-    for entry in analysis.features:
+    for number, entry in enumerate(analysis.features):
+        code = _feature_code(entry, settings, hasher)
+        entry_where = f"{settings.where}: analysis.{analysis.name}.features.{number}"
         for combination in entry.combinations:
-            item, whole_repo = _computation(entry, combination.params, settings, hasher)
-            item |= {**where, "report": report["type"]}
+            item, whole_repo = _computation(entry, combination.params, settings)
+            _check_params(entry, item["params"], entry_where)
+            item |= {**where, "report": report["type"], "code": code}
             key = digest(canonical_json({k: v for k, v in item.items() if k not in ("code", "user_folder")}))
             alone = item["partition"] == "simulation"
             if key not in computations:
                 names = list(buckets) if alone else [ALL_SIMULATIONS]
                 computations[key] = Computation(names, whole_repo)
                 for bucket in names:
-                    members = [s for s in listing if not alone or s["bucket"] == bucket]
                     shown: tuple[str, ...] = ("key", "circuit", "bucket")
                     if not alone or item["contract"] == "group":
                         shown += ("simulation_id", "circuit_id", "conditions", "path")
-                    chosen = [{name: s[name] for name in shown} for s in members]
+                    chosen = [{name: s[name] for name in shown} for s in members[bucket]]
                     items.append((("compute_features", (key, bucket)), {**item, "simulations": chosen}))
             published.append(_published(entry, combination, key, computations[key].buckets))
     items.append(
@@ -278,6 +300,17 @@ def _plan_analysis(
         made=tuple(dict.fromkeys(made)),
     )
     return items, plan
+
+
+def _limited(choices: Iterable[Mapping[str, Any]]) -> bool:
+    return any(choice.get("limit") for choice in choices)
+
+
+def _sampling(settings: CampaignSettings, choices: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return how neurons are drawn; the same for all settings where nothing has a limit, and so nothing is drawn."""
+    if not _limited(choices):
+        return {"sampling": SEQUENTIAL, "seed": 0}
+    return {"sampling": settings.sampling, "seed": settings.seed}
 
 
 def _raw_files(files: SimulationFiles, report: Mapping[str, str], trial_steps: bool) -> list[Path]:
@@ -363,10 +396,28 @@ def _user_code(name: str, settings: CampaignSettings, hasher: CodeHasher) -> str
     return code
 
 
+def _feature_code(entry: FeatureEntry, settings: CampaignSettings, hasher: CodeHasher) -> str:
+    shipped = shipped_function(entry.function)
+    if shipped is not None:
+        return hasher.library([shipped.module])
+    return _user_code(entry.function, settings, hasher)
+
+
+def _check_params(entry: FeatureEntry, read: Mapping[str, Any], where: str) -> None:
+    """Refuse parameters that the function, when it is a shipped one, would refuse in every job."""
+    shipped = shipped_function(entry.function)
+    if shipped is None or not shipped.checked:
+        return
+    try:
+        importlib.import_module(shipped.module).check_params(read)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where} ({entry.function}): {error}") from None
+
+
 def _computation(
-    entry: FeatureEntry, params: Mapping[str, Any], settings: CampaignSettings, hasher: CodeHasher
+    entry: FeatureEntry, params: Mapping[str, Any], settings: CampaignSettings
 ) -> tuple[dict[str, Any], bool]:
-    """Return what one combination of a feature entry depends on, and whether its function may read ``repo``."""
+    """Return what one combination of a feature entry depends on, code aside, and whether it may read ``repo``."""
     common = {
         "groupby": list(entry.groupby),
         "neuron_classes": list(entry.neuron_classes),
@@ -382,7 +433,6 @@ def _computation(
             "function": f"{shipped.module}:{shipped.function}",
             "params": read,
             "partition": "simulation" if "simulation_id" in entry.groupby else None,
-            "code": hasher.library([shipped.module]),
             "user_folder": None,
         }, False
     item = {
@@ -391,7 +441,6 @@ def _computation(
         "function": entry.function,
         "params": dict(params),
         "partition": entry.partition,
-        "code": _user_code(entry.function, settings, hasher),
         "user_folder": str(settings.folder),
     }
     if entry.contract == "group":

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from ephysflow import paths
 from ephysflow.campaign.analysis_plan import ALL_SIMULATIONS
 from ephysflow.campaign.combinations import Combination, aliases, params_table
-from ephysflow.campaign.feature_file import INDEX_KEY, FeatureFile, parquet_writer
+from ephysflow.campaign.feature_file import INDEX_KEY, FeatureFile
 from ephysflow.campaign.repo_step import (
     EXCLUSION_SCHEMA,
     ID_FIELDS,
@@ -30,7 +30,7 @@ from ephysflow.errors import CampaignError
 from ephysflow.io.atomic import replacing, write_text
 from ephysflow.io.canonical import canonical_json
 from ephysflow.io.provenance import Provenance
-from ephysflow.io.tables import PROVENANCE_KEY, read_rows, write_table
+from ephysflow.io.tables import PROVENANCE_KEY, numbers_writer, read_rows, write_table
 from ephysflow.job import Job
 
 Simulations = Sequence[Mapping[str, Any]]
@@ -77,8 +77,12 @@ def publish_features(job: Job) -> None:
             entry, config, where, simulations, state, first_of.setdefault(entry["computation"], {})
         )
     for base, parts in state.stacked.items():
-        if base in state.by_name:
-            raise CampaignError(f"features: table {base} is returned with and without a suffix")
+        for name in (base, f"{base}.params", f"{base}.aliases"):
+            if name in state.by_name or (name != base and name in state.stacked):
+                raise CampaignError(
+                    f"features: table {name!r} is returned by a function and is made of the tables {base!r} with "
+                    "suffixes; give the returned one another name, or all of its combinations a suffix"
+                )
         _write_stacked(base, parts, state)
     entries: dict[str, dict[str, Any]] = {
         name: {"config": published.config} for name, published in state.by_name.items()
@@ -91,9 +95,9 @@ def publish_features(job: Job) -> None:
     rows = [*read_rows(paths.repo_exclusions(*where)), *state.failures]
     write_table(paths.campaign_exclusions(*where), rows, EXCLUSION_SCHEMA, state.provenance)
     for row in rows:
-        print(
-            f"{'warning' if row['kept'] else 'left out'}: {row['stage']}: {row['subject']}: {row['reason']}"
-        )
+        about = [row["simulation_path"], None if row["subject"] in row["reason"] else row["subject"]]
+        said = ["warning" if row["kept"] else "left out", row["stage"], *about, row["reason"]]
+        print(": ".join(text for text in said if text))
     print(f"{len(state.by_name)} feature tables, {len(state.stacked)} stacked ones")
     if item["features"] and not state.by_name:
         raise CampaignError(
@@ -121,6 +125,8 @@ def _publish_entry(
         _note_failures(files, suffix, simulations, state)
         parts = list(_parts(files, simulations))
         names = dict.fromkeys(name for _, key, file in parts for name in file.tables.get(key, ()))
+        if not names and not any(file.failures for file in files.values()):
+            _note(state, suffix, {}, f"{config['function']}: returned no table", kept=True)
         for name in names:
             final = f"{name}{suffix}"
             if final in state.by_name:
@@ -173,7 +179,7 @@ def _write_named(
     leading = [key for key in groupby if key in ID_FIELDS]
     streamed = len(having) == 1 or groupby[: len(leading)] == leading
     having.sort(key=lambda part: [part[0].get(key, 0) for key in leading])
-    with replacing(path) as temporary, parquet_writer(schema.with_metadata(metadata), temporary) as writer:
+    with replacing(path) as temporary, numbers_writer(schema.with_metadata(metadata), temporary) as writer:
         tables = (_with_ids(file.read(key, name), ids, groupby).cast(schema) for ids, key, file in having)
         if streamed:
             for table in tables:
@@ -263,7 +269,7 @@ def _write_stacked(base: str, parts: Sequence[_Published], state: _State) -> Non
         schema = schema.append(pa.field(name, values.type))
     metadata = {**first.metadata, PROVENANCE_KEY: state.provenance.text().encode()}
     path = state.folder / f"{base}.parquet"
-    with replacing(path) as temporary, parquet_writer(schema.with_metadata(metadata), temporary) as writer:
+    with replacing(path) as temporary, numbers_writer(schema.with_metadata(metadata), temporary) as writer:
         for number, file in enumerate(opened):
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group)
@@ -311,14 +317,17 @@ def _note_failures(
     ids = {s["key"]: s for s in simulations}
     for file in files.values():
         for failure in file.failures:
-            known = ids.get(failure.simulation, {})
-            state.failures.append(
-                {
-                    "stage": "features",
-                    "simulation_id": known.get("simulation_id"),
-                    "simulation_path": known.get("path"),
-                    "subject": f"combination {suffix}" if suffix else "feature entry",
-                    "reason": failure.reason,
-                    "kept": False,
-                }
-            )
+            _note(state, suffix, ids.get(failure.simulation, {}), failure.reason, kept=False)
+
+
+def _note(state: _State, suffix: str, simulation: Mapping[str, Any], reason: str, kept: bool) -> None:
+    state.failures.append(
+        {
+            "stage": "features",
+            "simulation_id": simulation.get("simulation_id"),
+            "simulation_path": simulation.get("path"),
+            "subject": f"combination {suffix}" if suffix else "feature entry",
+            "reason": reason,
+            "kept": kept,
+        }
+    )

@@ -44,9 +44,10 @@ def publish_repo(job: Job) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     simulations = extracted_simulations(job.results, item)
     if not simulations:
+        reasons = dict.fromkeys(row["reason"] for row in exclusions(job.results, item) if not row["kept"])
         raise CampaignError(
-            "no simulation is left: extraction failed for all, see "
-            + ", ".join(str(path) for path in _findings(job.results, item)[:3])
+            f"campaign {item['campaign']}, analysis {item['analysis']}: no simulation can be used: "
+            + "; ".join(list(reasons)[:5])
         )
     extracted = {s["key"]: paths.extracted_folder(*where, s["bucket"]) for s in simulations}
     circuits = {s["circuit"]: s["circuit_id"] for s in reversed(simulations)}
@@ -81,7 +82,8 @@ def publish_repo(job: Job) -> None:
         )
         partition.mkdir(parents=True)
         link_or_copy(paths.extracted_report(extracted[s["key"]], s["key"]), partition / f"{s['key']}.parquet")
-    print(f"{len(simulations)} simulations, {len(item['left_out'])} left out")
+    failed = len(item["simulations"]) - len(simulations)
+    print(f"{len(simulations)} simulations, {len(item['left_out']) + failed} left out")
 
 
 def extracted_simulations(results: Path, item: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -344,128 +344,43 @@ def _frames(report: "ElementReport", trials: Columns, trial: int) -> tuple[range
     last = math.floor((stop - report.start) / report.step + GRID_TOLERANCE)
     # a report of 0 to 100 ms has no frame at 100 ms, and yet covers a window that ends there
     if first < 0 or last > report.n_frames:
+        common = last >= 0 and first < report.n_frames
         reason = (
-            f"lasts from {start:g} to {stop:g} ms, but the report from {report.start:g} to {report.stop:g} ms: only "
-            "the values in both are given"
+            f"lasts from {start:g} to {stop:g} ms, but the report from {report.start:g} to {report.stop:g} ms: "
+            + ("only the values in both are given" if common else "there are no values")
         )
         findings.append((_named(trials, trial), reason))
     first, end = min(max(first, 0), report.n_frames), min(last + 1, report.n_frames)
     return range(first, max(first, end), stride), findings
 
 
-def report_from_columns(
-    neurons: Columns,
-    trials: Columns,
-    rows: Columns,
-    *,
-    gid: np.ndarray,
-    trial: np.ndarray,
-    window: tuple[np.ndarray, Sequence[str]],
-    neuron_class: tuple[np.ndarray, Sequence[str]],
+def report_from_counts(
+    neurons: Columns, trials: Columns, counts: np.ndarray, rows: Columns
 ) -> SimulationReport:
-    """Return the report whose rows were stored as a flat table.
+    """Return the report of which the number of rows of each observation was stored beside the rows.
 
     Parameters
     ----------
     neurons : columns ``neuron_class, gid``, sorted by both
     trials : columns ``window, trial`` and others, in any order
+    counts : (K,) rows of each observation, sorted by class, window, trial and gid
     rows : ``time`` and others of each row
-    gid, trial : (R,) neuron and trial number of each row
-    window, neuron_class : (R,) code of each row, and the label that each code stands for
 
     Raises
     ------
     ValueError
-        if the rows are not sorted by observation, or are of neurons or trials that are not there.
+        if these do not belong together.
     """
     trials = _sorted_trials(trials)
-    bounds, n_trials = _class_bounds(neurons), len(trials["trial"])
-    for name, values in {
-        **rows,
-        "trial": trial,
-        "window": window[0],
-        "neuron_class": neuron_class[0],
-    }.items():
-        if len(values) != len(gid):
-            raise ValueError(f"column {name} has {len(values)} rows, but gid has {len(gid)}")
-    starts = _run_starts(gid, trial, window[0], neuron_class[0])
-    class_of = _class_of_rows(neurons, bounds, neuron_class, starts)
-    neuron = _neuron_rows(neurons, bounds, class_of, gid[starts])
-    trial_row = _trial_rows(trials, window, trial, starts)
-    first, size = bounds[class_of], np.diff(bounds)[class_of]
-    observation = first * n_trials + trial_row * size + (neuron - first)
-    if (np.diff(observation) <= 0).any():
-        raise ValueError("rows are not sorted by neuron class, window, trial and gid")
-    counts = np.zeros(len(neurons["gid"]) * n_trials, dtype=np.int64)
-    counts[observation] = np.diff(starts, append=len(gid))
-    neuron_of, trial_of = _observations(bounds, n_trials)
-    return SimulationReport(neurons, trials, neuron_of, trial_of, _offsets(counts), rows)
-
-
-def _run_starts(*columns: np.ndarray) -> np.ndarray:
-    """Return the rows at which at least one of the columns changes, the first row included."""
-    size = len(columns[0])
-    changes = np.zeros(size, dtype=bool)
-    changes[:1] = True
-    for values in columns:
-        changes[1:] |= values[1:] != values[:-1]
-    return np.flatnonzero(changes)
-
-
-def _class_of_rows(
-    neurons: Columns, bounds: np.ndarray, neuron_class: tuple[np.ndarray, Sequence[str]], rows: np.ndarray
-) -> np.ndarray:
-    known = {label: k for k, label in enumerate(neurons["neuron_class"][bounds[:-1]].tolist())}
-    return _recoded("neuron class", neuron_class, rows, known)
-
-
-def _recoded(
-    what: str, coded: tuple[np.ndarray, Sequence[str]], rows: np.ndarray, known: Mapping[str, int]
-) -> np.ndarray:
-    """Return the number in `known` of the label of each row."""
-    codes, labels = coded
-    numbers = np.array([known.get(label, -1) for label in labels], dtype=np.int64)
-    codes = codes[rows]
-    if len(codes) and not 0 <= codes.min() <= codes.max() < len(labels):
-        raise ValueError(f"{what}: codes without labels")
-    found = numbers[codes]
-    if (found < 0).any():
-        raise ValueError(f"{what} {labels[codes[np.argmin(found)]]!r} of the rows is not known")
-    return found
-
-
-def _neuron_rows(neurons: Columns, bounds: np.ndarray, class_of: np.ndarray, gid: np.ndarray) -> np.ndarray:
-    """Return the row in `neurons` of neurons given by class number and gid."""
-    known = neurons["gid"]
-    span = known.max(initial=0) + 1
-    of_class = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-    place = np.searchsorted(of_class * span + known, class_of * span + gid)
-    place = np.minimum(place, len(known) - 1)
-    wrong = (known[place] != gid) | (of_class[place] != class_of)
-    if wrong.any():
-        first = np.argmax(wrong)
-        label = neurons["neuron_class"][bounds[class_of[first]]]
-        raise ValueError(f"gid {gid[first]} of the rows is not in neuron class {str(label)!r}")
-    return place
-
-
-def _trial_rows(
-    trials: Columns, window: tuple[np.ndarray, Sequence[str]], trial: np.ndarray, rows: np.ndarray
-) -> np.ndarray:
-    """Return the row in `trials`, which are sorted, of the window and trial number of each row."""
-    labels, firsts = np.unique(trials["window"], return_index=True)
-    first = _recoded("window", window, rows, dict(zip(labels.tolist(), firsts.tolist(), strict=True)))
-    number = trial[rows].astype(np.int64)
-    place = np.minimum(first + number, len(trials["trial"]) - 1)
-    wrong = (
-        (number < 0)
-        | (trials["trial"][place] != number)
-        | (trials["window"][place] != trials["window"][first])
-    )
-    if wrong.any():
-        at = np.argmax(wrong)
-        raise ValueError(f"window {trials['window'][first[at]]} has no trial {number[at]}")
-    return place
+    neuron, trial = _observations(_class_bounds(neurons), len(trials["trial"]))
+    if len(counts) != len(neuron):
+        raise ValueError(
+            f"{len(counts)} observations, but there are {len(neuron)} of these neurons and windows"
+        )
+    offsets = _offsets(counts)
+    if any(len(values) != offsets[-1] for values in rows.values()):
+        raise ValueError(f"{len(rows['time'])} rows, but the observations have {offsets[-1]}")
+    return SimulationReport(neurons, trials, neuron, trial, offsets, rows)
 
 
 def select(
@@ -506,7 +421,9 @@ def _sorted_trials(trials: Columns) -> dict[str, np.ndarray]:
 def _class_bounds(neurons: Columns) -> np.ndarray:
     """Return (classes + 1,) rows of `neurons` between which each class stands."""
     labels = neurons["neuron_class"]
-    starts = _run_starts(labels)
+    starts = (
+        np.flatnonzero(np.append(True, labels[1:] != labels[:-1])) if len(labels) else np.empty(0, np.int64)
+    )
     return np.append(starts, len(labels))
 
 

@@ -218,7 +218,7 @@ def _path(
     prefix: str = "",
     folder: Path | None = None,
 ) -> Path:
-    """Return the absolute path under a key.
+    """Return the path under a key: relative to the working directory or absolute, as `path` or the text itself is.
 
     Parameters
     ----------
@@ -234,13 +234,15 @@ def _path(
     if "$" in text:
         manifest = _section(section if config is None else config, "manifest", path)
         text = _expanded(text, manifest, path, f"{prefix}{key}")
-    return Path(os.path.abspath(os.path.join(path.parent if folder is None else folder, text)))
+        if text.startswith("."):  # a variable is relative to the file, whatever the key is relative to
+            folder = None
+    return Path(os.path.normpath(os.path.join(path.parent if folder is None else folder, text)))
 
 
 def _expanded(
     text: str, manifest: Mapping[str, Any], path: Path, where: str, open_: tuple[str, ...] = ()
 ) -> str:
-    """Replace ``$NAME`` and ``${NAME}``; the value of a variable may hold others, and is relative to the file's folder."""
+    """Replace ``$NAME`` and ``${NAME}``; the value of a variable may hold others."""
 
     def value(match: re.Match[str]) -> str:
         name = match[1] or match[2]
@@ -252,7 +254,6 @@ def _expanded(
             )
         if name in open_:
             raise CampaignError(f"{path}: manifest: ${name} is defined by itself")
-        inner = _expanded(given, manifest, path, where, (*open_, name)) if "$" in given else given
-        return os.path.abspath(os.path.join(path.parent, inner)) if inner.startswith(".") else inner
+        return _expanded(given, manifest, path, where, (*open_, name)) if "$" in given else given
 
     return VARIABLE.sub(value, text)

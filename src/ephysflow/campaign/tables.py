@@ -1,17 +1,18 @@
 """Tables of an extraction: their columns, and how they are written and read back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ephysflow.campaign.observations import Columns, SimulationReport
-from ephysflow.campaign.report import report_from_columns
+from ephysflow import paths
+from ephysflow.campaign.observations import REPORT_COLUMNS, Columns, SimulationReport
+from ephysflow.campaign.report import report_from_counts
 from ephysflow.errors import ResultError
 from ephysflow.io.provenance import Provenance
-from ephysflow.io.tables import column, read_table, write_table
+from ephysflow.io.tables import column, open_table, read_table, write_numbers, write_table
 
 LABEL = pa.dictionary(pa.int32(), pa.string())
 
@@ -55,6 +56,7 @@ REPORT_SCHEMAS = {
     "soma": pa.schema([_GID, _TIME, _VALUE, *_WHERE]),
     "compartment": pa.schema([_GID, column("section", pa.int64()), _TIME, _VALUE, *_WHERE]),
 }
+COUNT_SCHEMA = pa.schema([column("rows", pa.int32(), text="of one neuron in one trial")])
 FINDING_SCHEMA = pa.schema(
     [
         column("stage", pa.string(), text="neurons, simulations, report or features"),
@@ -85,8 +87,10 @@ def write_columns(path: Path, columns: Mapping[str, Any], schema: pa.Schema, pro
     write_table(path, pa.Table.from_arrays(arrays, schema=schema), schema, provenance)
 
 
-def write_report(path: Path, report: SimulationReport, kind: str, provenance: Provenance) -> None:
-    """Write the rows of one simulation; class, gid, window and trial stand on each row."""
+def write_report(
+    folder: Path, simulation: str, report: SimulationReport, kind: str, provenance: Provenance
+) -> None:
+    """Write the rows of one simulation, with class, gid, window and trial on each, and their counts beside them."""
     counts = np.diff(report.offsets)
 
     def of_neuron(values: np.ndarray) -> np.ndarray:
@@ -95,7 +99,7 @@ def write_report(path: Path, report: SimulationReport, kind: str, provenance: Pr
     def of_trial(values: np.ndarray) -> np.ndarray:
         return np.repeat(values[report.trial], counts)
 
-    def labelled(values: np.ndarray, spread: Any) -> pa.DictionaryArray:
+    def labelled(values: np.ndarray, spread: Callable[[np.ndarray], np.ndarray]) -> pa.DictionaryArray:
         names, codes = np.unique(values, return_inverse=True)
         spread_codes = pa.array(spread(codes.astype(np.int32)))
         return pa.DictionaryArray.from_arrays(spread_codes, pa.array(names.tolist(), pa.string()))
@@ -107,7 +111,12 @@ def write_report(path: Path, report: SimulationReport, kind: str, provenance: Pr
         "neuron_class": labelled(report.neurons["neuron_class"], of_neuron),
         "window": labelled(report.trials["window"], of_trial),
     }
-    write_columns(path, columns, REPORT_SCHEMAS[kind], provenance)
+    schema = REPORT_SCHEMAS[kind]
+    arrays = [pa.array(columns[f.name], f.type) if f.type != LABEL else columns[f.name] for f in schema]
+    table = pa.Table.from_arrays(arrays, schema=schema)
+    write_numbers(paths.extracted_report(folder, simulation), table, provenance)
+    table = pa.Table.from_arrays([pa.array(counts, pa.int32())], schema=COUNT_SCHEMA)
+    write_table(paths.extracted_counts(folder, simulation), table, COUNT_SCHEMA, provenance)
 
 
 def read_neurons(path: Path) -> Columns:
@@ -120,30 +129,21 @@ def read_windows(path: Path) -> Columns:
     return _columns(read_table(path))
 
 
-def read_report(path: Path, neurons: Columns, trials: Columns) -> SimulationReport:
-    """Read the rows of one simulation back.
+def read_report(folder: Path, simulation: str, neurons: Columns, trials: Columns) -> SimulationReport:
+    """Read the rows of one simulation back; which neuron and trial each belongs to follows from the counts.
 
     Raises
     ------
     ResultError
-        if the file is damaged or does not belong to these neurons and windows.
+        if a file is damaged or does not belong to these neurons and windows.
     """
-    table = read_table(path)
-    rows = {
-        name: table[name].to_numpy() for name in ("time", "value", "section") if name in table.column_names
-    }
-    where = {name: table[name].combine_chunks() for name in ("window", "neuron_class")}
-    codes = {name: (array.indices.to_numpy(), array.dictionary.to_pylist()) for name, array in where.items()}
+    path = paths.extracted_report(folder, simulation)
+    with open_table(path) as opened:
+        names = [name for name in REPORT_COLUMNS if name in opened.schema_arrow.names]
+    table = read_table(path, names)
+    counts = read_table(paths.extracted_counts(folder, simulation))["rows"].to_numpy()
     try:
-        return report_from_columns(
-            neurons,
-            trials,
-            rows,
-            gid=table["gid"].to_numpy(),
-            trial=table["trial"].to_numpy(),
-            window=codes["window"],
-            neuron_class=codes["neuron_class"],
-        )
+        return report_from_counts(neurons, trials, counts, {name: table[name].to_numpy() for name in names})
     except ValueError as error:
         raise ResultError(f"{path}: {error}") from None
 

@@ -1,7 +1,12 @@
 """``ephysflow show``: what results hold, and where to look."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+FIRST = 5
+"""Reasons that are shown; the others are in a table."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,28 +18,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the main figures of a finished run and the files that hold them."""
     from ephysflow import paths
     from ephysflow.configuration import load
-    from ephysflow.io.tables import read_rows, read_table
+    from ephysflow.io.tables import read_rows
     from ephysflow.plan import read_origin
 
     results = arguments.results
     config, files = read_origin(results)
     configuration = load({**config, "results": str(results)}, files)
-    cells = sorted({entry["cell"] for entry in configuration.entries})
-    there = [cell for cell in cells if paths.sweep_table(results, cell).is_file()]
-    sweeps = sum(read_table(paths.sweep_table(results, cell), ["sweep"]).num_rows for cell in there)
-    print(f"\nRecordings: {sweeps} sweeps of {len(there)} cells      {results / 'recordings'}/<cell>.parquet")
-    if paths.exclusions(results).is_file():
-        left_out = read_rows(paths.exclusions(results))
-        print(f"Left out:   {len(left_out)} (why: {results / 'summary' / 'exclusions.csv'})")
-        for row in left_out[:5]:
-            print(f"    {row['cell']} {row['protocol']} {row['sweep']}: {row['reason']}")
-        if len(left_out) > 5:
-            print(f"    and {len(left_out) - 5} more")
-    if paths.rheobase(results).is_file():
-        print(f"Rheobase:   {paths.rheobase(results)}")
-        for row in read_rows(paths.rheobase(results), ["cell", "rheobase", "strategy", "reason"])[:20]:
-            value = "none" if row["rheobase"] is None else f"{1000 * row['rheobase']:.1f} pA"
-            print(f"    {row['cell']:24} {value:>12}  ({row['strategy']}) {row['reason'] or ''}".rstrip())
+    if "recordings" in configuration.content:
+        _show_recordings(results, sorted({entry["cell"] for entry in configuration.entries}))
     for name in configuration.target_sets:
         if not paths.target_table(results, name).is_file():
             continue
@@ -49,4 +40,103 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if paths.summary_plot(results).is_file():
         print(f"Look at:    {paths.summary_plot(results)}, {results / 'plots'}/")
+    for campaign in configuration.campaigns:
+        for analysis in campaign.analyses.analyses.values():
+            _show_analysis(results, campaign.name, analysis.name, analysis.extraction["report"]["type"])
     return 0
+
+
+def _show_recordings(results: Path, cells: Sequence[str]) -> None:
+    from ephysflow import paths
+    from ephysflow.io.tables import read_rows
+
+    there = [cell for cell in cells if paths.sweep_table(results, cell).is_file()]
+    sweeps = sum(_row_count(paths.sweep_table(results, cell)) for cell in there)
+    print(f"\nRecordings: {sweeps} sweeps of {len(there)} cells      {results / 'recordings'}/<cell>.parquet")
+    if paths.exclusions(results).is_file():
+        left_out = read_rows(paths.exclusions(results))
+        print(f"Left out:   {len(left_out)} (why: {results / 'summary' / 'exclusions.csv'})")
+        _print_first([f"{row['cell']} {row['protocol']} {row['sweep']}: {row['reason']}" for row in left_out])
+    if paths.rheobase(results).is_file():
+        print(f"Rheobase:   {paths.rheobase(results)}")
+        for row in read_rows(paths.rheobase(results), ["cell", "rheobase", "strategy", "reason"])[:20]:
+            value = "none" if row["rheobase"] is None else f"{1000 * row['rheobase']:.1f} pA"
+            print(f"    {row['cell']:24} {value:>12}  ({row['strategy']}) {row['reason'] or ''}".rstrip())
+
+
+def _show_analysis(results: Path, campaign: str, analysis: str, report: str) -> None:
+    from ephysflow import paths
+    from ephysflow.io.tables import read_rows
+
+    where = (results, campaign, analysis)
+    repo = paths.repo_folder(*where)
+    print(f"\nCampaign {campaign}, analysis {analysis}: {paths.campaign_folder(*where)}/")
+    if not (repo / "simulations.parquet").is_file():
+        print("    is not there yet")
+        return
+    exclusions = next(
+        path for path in (paths.campaign_exclusions(*where), paths.repo_exclusions(*where)) if path.is_file()
+    )
+    rows = read_rows(exclusions)
+    lost = [row for row in rows if not row["kept"] and row["stage"] in ("simulations", "report")]
+    print(
+        f"    simulations: {_row_count(repo / 'simulations.parquet')} used, {len(lost)} left out"
+        + (f" (why: {exclusions})" if rows else "")
+    )
+    _print_first([f"{row['simulation_path'] or row['simulation_id']}: {row['reason']}" for row in lost], 8)
+    counts: dict[str, list[str]] = {}
+    for row in read_rows(repo / "neuron_classes.parquet", ["neuron_class", "count"]):
+        counts.setdefault(row["neuron_class"], []).append(str(row["count"]))
+    # a class has a count in each circuit
+    print("    neurons:     " + ", ".join(f"{name} {'/'.join(n)}" for name, n in counts.items()))
+    parts = list((repo / "report").glob("*/*/*.parquet"))
+    print(f"    report:      {sum(map(_row_count, parts))} rows, {report}      {repo / 'report'}/")
+    _show_features(paths.features_folder(*where))
+    failed = [row for row in rows if not row["kept"] and row["stage"] == "features"]
+    doubtful = [row for row in rows if row["kept"]]
+    for found, what in ((failed, "FAILED"), (doubtful, "warnings")):
+        if found:
+            print(f"    {what + ':':12} {len(found)} (all: {exclusions})")
+            _print_first([f"{row['subject']}: {row['reason']}" for row in found], 8)
+    plots = paths.campaign_plot(*where, "rasters").parent
+    if plots.is_dir():
+        print(f"    plots:       {plots}/")
+    print(
+        f"    in Python:   ephysflow.open_results({str(results)!r})"
+        f"{_attribute('campaign')}{_attribute(campaign)}{_attribute(analysis)}"
+    )
+
+
+def _show_features(folder: Path) -> None:
+    """Print one line a table; the combinations of a product are one line."""
+    import json
+
+    entries: dict[str, Any] = {}
+    if (folder / "entries.json").is_file():
+        entries = json.loads((folder / "entries.json").read_bytes())
+    stacked = {name: e["concatenated_from"] for name, e in entries.items() if "concatenated_from" in e}
+    parts = {part for names in stacked.values() for part in names}
+    print(f"    features:    {len(entries) - len(stacked)} tables      {folder}/<name>.parquet")
+    for name in entries:
+        if name not in parts:
+            combinations = f", {len(stacked[name])} combinations" if name in stacked else ""
+            print(f"        {name:32} {_row_count(folder / f'{name}.parquet'):>10} rows{combinations}")
+
+
+def _attribute(name: str) -> str:
+    return f".{name}" if name.isidentifier() else f"[{name!r}]"
+
+
+def _row_count(path: Path) -> int:
+    """Return the number of rows of a table without reading it."""
+    from ephysflow.io.tables import open_table
+
+    with open_table(path) as opened:
+        return opened.metadata.num_rows
+
+
+def _print_first(lines: Sequence[str], indent: int = 4) -> None:
+    for line in lines[:FIRST]:
+        print(f"{' ' * indent}{line}")
+    if len(lines) > FIRST:
+        print(f"{' ' * indent}and {len(lines) - FIRST} more")

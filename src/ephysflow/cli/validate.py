@@ -1,7 +1,17 @@
 """``ephysflow validate``: is a configuration right, and what would be done?"""
 
 import argparse
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ephysflow.campaign.analysis_config import Analysis
+    from ephysflow.campaign.analysis_plan import AnalysisPlan
+
+FIRST = 20
+"""Missing files that are listed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,13 +31,20 @@ def run(arguments: argparse.Namespace) -> int:
     configuration = load(read_yaml(arguments.config) or {}, [arguments.config])
     plan = make_plan(configuration, CodeHasher())
     print(f"{arguments.config}: fine")
-    print(f"cells: {len(plan.cells)}, recording files: {sum(len(f) for f in plan.recording_files.values())}")
+    if "recordings" in configuration.content:
+        recordings = sum(len(files) for files in plan.recording_files.values())
+        print(f"cells: {len(plan.cells)}, recording files: {recordings}")
     for name, target_set in configuration.target_sets.items():
         print(
             f"target set {name or '(main)'}: {len(target_set.targets)} targets, "
             f"{len(target_set.auto_targets)} automatic sets, "
             f"protocols: {', '.join(plan.sets[name]) or 'none'}"
         )
+    for campaign in configuration.campaigns:
+        for analysis in campaign.analyses.analyses.values():
+            left_out = json.loads(plan.settings("publish_repo", campaign.name, analysis.name))["left_out"]
+            own_plan = plan.analyses[campaign.name, analysis.name]
+            _print_analysis(analysis, own_plan, left_out, plots=plan.options["plots"])
     made = set(plan.example_recordings())
     missing = [
         file
@@ -37,8 +54,35 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     for note in plan.notes:
         print(f"note: {note}")
-    for file in missing[:20]:
+    for file in missing[:FIRST]:
         print(f"note: recording file is not there: {file}")
-    if len(missing) > 20:
-        print(f"note: and {len(missing) - 20} more recording files are not there")
+    if len(missing) > FIRST:
+        print(f"note: and {len(missing) - FIRST} more recording files are not there")
     return 0
+
+
+def _print_analysis(
+    analysis: "Analysis", plan: "AnalysisPlan", left_out: Sequence[Mapping[str, Any]], plots: bool
+) -> None:
+    """Print what one analysis of a campaign would do."""
+    report = " ".join(part for part in analysis.extraction["report"].values() if part)
+    print(f"campaign {plan.campaign}, analysis {plan.analysis} ({report})")
+    kinds = [row["reason"].partition(":")[0] for row in left_out]
+    others = "".join(f", {kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    print(f"    simulations: {len(plan.simulations)} complete{others}; circuits: {len(plan.circuit_files)}")
+    for row in left_out[:FIRST]:
+        print(f"        {row['simulation_path'] or row['simulation_id']}: {row['reason']}")
+    if len(left_out) > FIRST:
+        print(f"        and {len(left_out) - FIRST} more")
+    print(f"    neuron classes: {', '.join(analysis.extraction['neuron_classes']) or 'none'}")
+    print(f"    windows: {', '.join(analysis.extraction['windows']) or 'none'}")
+    for entry in analysis.features:
+        count = len(entry.combinations)
+        combinations = f": {count} combinations" if count > 1 else ""
+        print(f"    features: {entry.function} by {', '.join(entry.groupby) or 'nothing'}{combinations}")
+    computing = sum(len(computation.buckets) for computation in plan.computations.values())
+    drawing = len(plan.plot_outputs()) if plots else 0
+    print(
+        f"    jobs: {len(plan.circuit_files)} to choose neurons, {len(plan.buckets)} of extraction, "
+        f"{computing} of features ({len(plan.computations)} different computations), 2 to publish, {drawing} plots"
+    )

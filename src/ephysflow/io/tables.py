@@ -57,6 +57,31 @@ def write_table(
             start += size
 
 
+def write_numbers(path: Path, table: pa.Table, provenance: Provenance) -> None:
+    """Write a big table of numbers atomically: twice as fast as `write_table`, and a little larger."""
+    schema = table.schema.with_metadata({PROVENANCE_KEY: provenance.text().encode()})
+    with replacing(path) as temporary, numbers_writer(schema, temporary) as writer:
+        writer.write_table(table.replace_schema_metadata(schema.metadata))
+
+
+def numbers_writer(schema: pa.Schema, path: Path) -> pq.ParquetWriter:
+    """Open a writer for big tables of numbers.
+
+    Measured floats hardly compress, integers of sorted tables do as differences, and labels are few.
+    """
+    integers = [f.name for f in schema if pa.types.is_integer(f.type)]
+    labels = [f.name for f in schema if pa.types.is_dictionary(f.type) or pa.types.is_string(f.type)]
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="lz4",
+        use_dictionary=labels,
+        column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
+        write_statistics=[*integers, *labels],
+        write_page_checksum=True,
+    )
+
+
 def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """Return a table of `schema` from mappings; keys that the schema does not know are an error."""
     known = set(schema.names)

@@ -17,6 +17,7 @@ class ShippedFunction:
     reports : types of report that it works on
     aliases : dotted paths in BlueETL of the function that it replaces
     groupby : the only grouping that it accepts, by name; empty for any
+    checked : its module has ``check_params(params)``, which raises `ConfigurationError` and imports nothing heavy
     """
 
     module: str
@@ -26,6 +27,7 @@ class ShippedFunction:
     reports: tuple[str, ...] = ("spikes",)
     aliases: tuple[str, ...] = ()
     groupby: tuple[str, ...] = ()
+    checked: bool = False
 
 
 FEATURE_FUNCTIONS: dict[str, ShippedFunction] = {
@@ -42,6 +44,7 @@ FEATURE_FUNCTIONS: dict[str, ShippedFunction] = {
         tables=("by_neuron_class",),
         parameters={"PSD": None, "AC": None, "CPDF": None, "PSTH": None},
         aliases=("blueetl.external.bluecv.neuron_class.calculate_features_by_neuron_class",),
+        checked=True,
     ),
     "spike_train_statistics": ShippedFunction(
         module="ephysflow.campaign.functions.spike_train_statistics",
@@ -49,12 +52,14 @@ FEATURE_FUNCTIONS: dict[str, ShippedFunction] = {
         tables=("by_gid",),
         parameters={"MFR": None, "ISI": None, "CV": None, "LV": None, "latency": None, "spike_count": None},
         aliases=("blueetl.external.bluecv.gid.calculate_features_by_gid",),
+        checked=True,
     ),
     "spike_train_distances": ShippedFunction(
         module="ephysflow.campaign.functions.spike_train_distances",
         function="spike_train_distances",
         tables=("distances",),
         parameters={"van_rossum_tau": 10.0, "victor_purpura_cost": 0.1, "max_trains": 500},
+        checked=True,
     ),
     "soma_statistics": ShippedFunction(
         module="ephysflow.campaign.functions.soma_statistics",
@@ -69,6 +74,7 @@ FEATURE_FUNCTIONS: dict[str, ShippedFunction] = {
         tables=("efeatures",),
         parameters={"efeatures": None, "efel_settings": None, "stimulus": None},
         reports=("soma",),
+        checked=True,
     ),
 }
 

@@ -1,0 +1,75 @@
+"""Every file of one analysis, intermediate ones included: what `ephysflow verify` looks for.
+
+Which simulations could be extracted, and which tables a function returned, is known only when it has been done:
+the files say so themselves. Where such a record is missing or damaged, what is there counts as expected.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ephysflow import paths
+from ephysflow.campaign.analysis_plan import AnalysisPlan, PlannedSimulation
+from ephysflow.errors import ResultError
+from ephysflow.io.tables import read_table
+
+ENTRIES = "entries.json"
+"""Of the feature tables: the entry that each comes from."""
+
+
+def expected_files(plan: AnalysisPlan) -> list[Path]:
+    """Return the files that an analysis makes, plots aside."""
+    where = (plan.results, plan.campaign, plan.analysis)
+    repo = plan.repo_output()
+    files = plan.all_circuits()
+    links = []
+    for bucket, simulations in plan.buckets.items():
+        folder = plan.extraction_output(bucket)
+        files.append(paths.extraction_findings(folder))
+        extracted = _extracted(folder, simulations)
+        for s in simulations:
+            report, windows = (
+                paths.extracted_report(folder, s.key),
+                paths.extracted_windows(folder, s.key),
+            )
+            link = (
+                repo
+                / "report"
+                / f"circuit_id={s.circuit_id}"
+                / f"simulation_id={s.simulation_id}"
+                / f"{s.key}.parquet"
+            )
+            if extracted is None:
+                files += [path for path in (report, windows) if path.is_file()]
+                links += [link] if link.is_file() else []
+            elif s.key in extracted:
+                files += [report, windows]
+                links.append(link)
+    files += [repo / f"{name}.parquet" for name in paths.REPO_TABLES]
+    files += [paths.repo_exclusions(*where), *links, *plan.all_computed()]
+    return [*files, *_feature_files(paths.features_folder(*where)), paths.campaign_exclusions(*where)]
+
+
+def _extracted(folder: Path, simulations: Sequence[PlannedSimulation]) -> set[str] | None:
+    """Return the keys of the simulations that extraction did not leave out; None when nothing says so."""
+    try:
+        findings = read_table(paths.extraction_findings(folder), ["simulation", "kept"]).to_pylist()
+    except ResultError:
+        return None
+    left_out = {row["simulation"] for row in findings if not row["kept"]}
+    return {simulation.key for simulation in simulations} - left_out
+
+
+def _feature_files(folder: Path) -> list[Path]:
+    """Return the feature tables that ``entries.json`` names, and itself."""
+    entries = folder / ENTRIES
+    try:
+        named = json.loads(entries.read_bytes())
+        stacked = {name: "concatenated_from" in entry for name, entry in named.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return [entries, *sorted(folder.glob("*.parquet"))]
+    files = [entries]
+    for name, is_stacked in stacked.items():
+        endings = ("", ".params", ".aliases") if is_stacked else ("",)
+        files += [folder / f"{name}{ending}.parquet" for ending in endings]
+    return files

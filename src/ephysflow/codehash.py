@@ -65,6 +65,7 @@ class CodeHasher:
             except ValueError:
                 self._known = {}
         self._at_start = len(self._known)
+        self._this_time: dict[tuple[Path, str], tuple[str, list[str]]] = {}  # many steps import the same modules
 
     def save(self) -> None:
         """Keep what was learned for the next time."""
@@ -104,6 +105,11 @@ class CodeHasher:
         return digest(canonical_json(seen))
 
     def _read(self, path: Path, name: str) -> tuple[str, list[str]]:
+        if (path, name) not in self._this_time:
+            self._this_time[path, name] = self._remembered(path, name)
+        return self._this_time[path, name]
+
+    def _remembered(self, path: Path, name: str) -> tuple[str, list[str]]:
         content = path.read_bytes()
         key = f"{name}:{digest(content)}"
         if key not in self._known:

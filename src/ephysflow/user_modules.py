@@ -72,7 +72,11 @@ def load_user_object(dotted: str, folder: Path | None) -> Any:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[module_name]  # half of a module must not be found the next time
+            raise
     if not hasattr(module, name):
         raise ConfigurationError(f"{path}: has no {name!r} (asked for as {dotted!r})")
     return getattr(module, name)

@@ -58,7 +58,10 @@ ANALYSIS: dict[str, Any] = {
             "extraction": {
                 "report": {"type": "spikes"},
                 "population": POPULATION,
-                "neuron_classes": {"upper": {"query": {"layer": "upper"}}, "lower": {"query": {"layer": "lower"}}},
+                "neuron_classes": {
+                    "upper": {"query": {"layer": "upper"}, "limit": 10},
+                    "lower": {"query": {"layer": "lower"}},
+                },
                 "windows": {
                     "early": {"bounds": [0, 50]},
                     "evoked": {
@@ -77,7 +80,7 @@ ANALYSIS: dict[str, Any] = {
                     "groupby": BY_CLASS,
                     "function": "spike_train_distances",
                     "params": {"max_trains": 5},
-                    "params_product": {"van_rossum_tau": [5.0, 20.0]},
+                    "params_product": {"van_rossum_tau": [5.0, 20.0], "victor_purpura_cost": [0.1]},
                 },
                 {
                     "type": "multi",
@@ -201,7 +204,7 @@ def write_simulation(folder: Path, seed: int, spikes_of: int | None = None) -> N
 
 
 def write_workflow(folder: Path) -> CampaignWorkflow:
-    """Write workflow, circuit, five simulations (three of them in the campaign) and configuration; run nothing."""
+    """Write the workflow and the campaign; run nothing."""
     folder.mkdir()
     for name in ("workflow", "src", "profiles", "envs"):
         shutil.copytree(
@@ -211,11 +214,20 @@ def write_workflow(folder: Path) -> CampaignWorkflow:
             ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
         )
     shutil.copy2(REPOSITORY / "Snakefile", folder / "Snakefile")
+    return write_campaign(folder)
+
+
+def write_campaign(folder: Path) -> CampaignWorkflow:
+    """Write circuit, five simulations (three of them in the campaign) and configuration."""
     write_circuit(folder / "circuit")
     for seed in range(1, 6):
         write_simulation(folder / "simulations" / f"s{seed}", seed)
     write_campaign_file(folder, (1, 2, 3))
-    for name, content in (("my_features", USER_MODULE), ("my_groups", GROUP_MODULE), ("my_steps", STEP_MODULE)):
+    for name, content in (
+        ("my_features", USER_MODULE),
+        ("my_groups", GROUP_MODULE),
+        ("my_steps", STEP_MODULE),
+    ):
         (folder / f"{name}.py").write_text(content)
     workflow = CampaignWorkflow(folder)
     workflow.write_analysis(ANALYSIS)

@@ -89,35 +89,44 @@ def test_whole_results_have_no_findings_and_nothing_is_left_over(own, capsys):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "kind"),
+    ("patterns", "kind"),
     [
-        ("circuits/*.neurons.parquet", "missing"),
-        ("extracted/*/findings.parquet", "missing"),
-        ("extracted/*/*.windows.parquet", "missing"),
-        ("computed/*/*.zip", "missing"),
-        ("repo/windows.parquet", "missing"),
-        ("repo/report/*/*/*.parquet", "missing"),
-        ("features/by_gid_1.parquet", "missing"),
-        ("features/by_gid.aliases.parquet", "missing"),
-        ("features/entries.json", "missing"),
-        ("exclusions.parquet", "missing"),
-        ("circuits/*.neurons.parquet", "damaged"),
-        ("computed/*/*.zip", "damaged"),
-        ("repo/neurons.parquet", "damaged"),
-        ("features/by_gid_1.parquet", "damaged"),
+        (
+            (
+                "circuits/*.neurons.parquet",
+                "extracted/*/*.windows.parquet",
+                "computed/*/*.zip",
+                "repo/windows.parquet",
+                "repo/report/*/*/*.parquet",
+                "features/by_gid_1.parquet",
+                "features/by_gid.aliases.parquet",
+                "exclusions.parquet",
+            ),
+            "missing",
+        ),
+        (("extracted/*/findings.parquet", "features/entries.json"), "missing"),
+        (
+            (
+                "circuits/*.neurons.parquet",
+                "extracted/*/*.report.parquet",
+                "computed/*/*.zip",
+                "repo/neurons.parquet",
+                "features/by_gid_1.parquet",
+            ),
+            "damaged",
+        ),
     ],
 )
-def test_each_missing_or_damaged_file_is_named(own, capsys, pattern, kind):
-    path = sorted(BASE.glob(pattern))[0]
-    content = path.read_bytes()
-    path.unlink()  # tables that are equal are one file under several names
-    if kind == "damaged":
-        path.write_bytes(content)
-        damage(path)
+def test_each_missing_or_damaged_file_is_named(own, patterns, kind):
+    paths = [sorted(BASE.glob(pattern))[0] for pattern in patterns]
+    for path in paths:
+        if kind == "damaged":
+            damage(path)
+        else:
+            path.unlink()
     found = verified(prune=True)
-    assert found[str(path)] == kind
-    others = {name: kind for name, kind in found.items() if name != str(path)}
-    assert set(others.values()) <= {"stale"}  # what was made of the damaged file
+    assert {found.pop(str(path), None) for path in paths} == {kind}
+    assert set(found.values()) <= {"stale"}  # what was made of them
 
 
 def test_damaged_list_of_feature_tables(own, capsys):
@@ -134,7 +143,10 @@ def test_replaced_spikes_make_one_extraction_stale(own, capsys):
     found = verified()
     assert {name for name, kind in found.items() if kind == "stale"} == {
         str(BASE / "extracted" / key / name)
-        for name in (f"{key}.report.parquet", f"{key}.windows.parquet", "findings.parquet")
+        for name in (
+            *(f"{key}.{table}.parquet" for table in ("report", "counts", "windows")),
+            "findings.parquet",
+        )
     } | {str(BASE / f"repo/report/circuit_id=0/simulation_id=2/{key}.parquet")}
 
 

@@ -39,26 +39,18 @@ def compute_features(job: Job) -> None:
     inputs = _repo_files(where) if whole_repo else _extracted_files(where, simulations)
     path = paths.computed_features(*where, computation, bucket)
     with writing_features(path, job.provenance(inputs)) as output:
-        compute = _with_group_function if item["contract"] == "group" else _with_vectorised_function
-        try:
-            function = load_function(item)
-        except CampaignError as error:
-            alone = item["partition"] == "simulation"
-            keys = [simulation["key"] for simulation in simulations] if alone else [ALL_SIMULATIONS]
-            output.failures += [Failure(key, str(error)) for key in keys]
+        if item["contract"] == "group":
+            _with_group_function(item, where, simulations, output)
         else:
-            compute(function, item, where, simulations, output)
+            _with_vectorised_function(item, where, simulations, output)
         for failure in output.failures:
             print(f"FAILED: {failure.simulation}: {failure.reason}")
 
 
 def _with_vectorised_function(
-    function: Callable[..., Any],
-    item: Mapping[str, Any],
-    where: Where,
-    simulations: Sequence[Mapping[str, Any]],
-    output: FeatureFileWriter,
+    item: Mapping[str, Any], where: Where, simulations: Sequence[Mapping[str, Any]], output: FeatureFileWriter
 ) -> None:
+    function = load_function(item)
     alone = item["partition"] == "simulation"
     # ids are positions in the campaign file: publishing adds them, and a job of one simulation never sees them
     groupby = [name for name in item["groupby"] if not (alone and name in IDS)]
@@ -94,15 +86,12 @@ def _in_parts(
 
 
 def _with_group_function(
-    function: Callable[..., Any],
-    item: Mapping[str, Any],
-    where: Where,
-    simulations: Sequence[Mapping[str, Any]],
-    output: FeatureFileWriter,
+    item: Mapping[str, Any], where: Where, simulations: Sequence[Mapping[str, Any]], output: FeatureFileWriter
 ) -> None:
     from ephysflow.campaign.old_contract import apply_group_function
     from ephysflow.campaign.repository import Repository
 
+    function = load_function(item)
     if item["partition"] is None:
         parts = [(ALL_SIMULATIONS, Repository.from_folder(paths.repo_folder(*where)))]
     else:

@@ -28,23 +28,16 @@ def expected_files(plan: AnalysisPlan) -> list[Path]:
         files.append(paths.extraction_findings(folder))
         extracted = _extracted(folder, simulations)
         for s in simulations:
-            report, windows = (
-                paths.extracted_report(folder, s.key),
-                paths.extracted_windows(folder, s.key),
-            )
-            link = (
-                repo
-                / "report"
-                / f"circuit_id={s.circuit_id}"
-                / f"simulation_id={s.simulation_id}"
-                / f"{s.key}.parquet"
-            )
+            names = (paths.extracted_report, paths.extracted_counts, paths.extracted_windows)
+            made = [name(folder, s.key) for name in names]
+            ids = (f"circuit_id={s.circuit_id}", f"simulation_id={s.simulation_id}")
+            link = repo.joinpath("report", *ids, f"{s.key}.parquet")
             if extracted is None:
-                files += [path for path in (report, windows) if path.is_file()]
-                links += [link] if link.is_file() else []
-            elif s.key in extracted:
-                files += [report, windows]
-                links.append(link)
+                made, linked = [path for path in made if path.is_file()], link.is_file()
+            else:
+                made, linked = (made, True) if s.key in extracted else ([], False)
+            files += made
+            links += [link] if linked else []
     files += [repo / f"{name}.parquet" for name in paths.REPO_TABLES]
     files += [paths.repo_exclusions(*where), *links, *plan.all_computed()]
     return [*files, *_feature_files(paths.features_folder(*where)), paths.campaign_exclusions(*where)]

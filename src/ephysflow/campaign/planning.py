@@ -112,10 +112,12 @@ def _find(campaign: Campaign, i: int) -> _Found:
 def _usable_path(campaign: Campaign, i: int) -> str:
     """Return the path of a simulation relative to the working directory: a project that moves must not rerun.
 
-    It stays absolute where the campaign itself is given by an absolute path to another place.
+    It stays absolute where the campaign itself is given by an absolute path to another place; '' and what is no path
+    of a file stay what they are.
     """
     path = campaign.paths[i]
-    if not path or (campaign.file.is_absolute() and not Path(path).is_relative_to(os.getcwd())):
+    elsewhere = campaign.file.is_absolute() and not Path(path).is_relative_to(os.getcwd())
+    if elsewhere or not path or "://" in path:
         return path
     return os.path.relpath(path)
 
@@ -198,9 +200,10 @@ def _plan_analysis(
     items: list[tuple[tuple[str, tuple[str, ...]], Any]] = []
     classes = analysis.extraction["neuron_classes"]
     sampling = _sampling(settings, classes.values())
-    class_list = [[label, dict(choice)] for label, choice in classes.items()]
-    if settings.sampling != SEQUENTIAL or not _limited(classes.values()):
-        class_list.sort(key=lambda pair: pair[0])  # their order matters to what is drawn in turn, and only to that
+    # order matters to classes that are drawn in turn, from one random stream, and to no others
+    in_turn = [label for label, choice in classes.items() if choice.get("limit")]
+    in_turn = in_turn if settings.sampling == SEQUENTIAL else []
+    class_list = [[label, dict(classes[label])] for label in dict.fromkeys([*in_turn, *sorted(classes)])]
     for key, files in circuits.items():
         selection = {**_described(files), "classes": class_list, **sampling, **where}
         items.append((("select_neurons", (key,)), selection))

@@ -76,14 +76,20 @@ def publish_features(job: Job) -> None:
         _publish_entry(
             entry, config, where, simulations, state, first_of.setdefault(entry["computation"], {})
         )
-    for base, parts in state.stacked.items():
+    for base, parts in list(state.stacked.items()):
         for name in (base, f"{base}.params", f"{base}.aliases"):
             if name in state.by_name or (name != base and name in state.stacked):
                 raise CampaignError(
                     f"features: table {name!r} is returned by a function and is made of the tables {base!r} with "
                     "suffixes; give the returned one another name, or all of its combinations a suffix"
                 )
-        _write_stacked(base, parts, state)
+        try:
+            _write_stacked(base, parts, state)
+        except CampaignError as error:
+            del state.stacked[base]
+            stems = ", ".join(part.path.stem for part in parts)
+            reason = f"its combinations ({stems}) are not stacked: {error}"
+            _note(state, f"table {base}", {}, reason, kept=False)
     entries: dict[str, dict[str, Any]] = {
         name: {"config": published.config} for name, published in state.by_name.items()
     }
@@ -100,8 +106,10 @@ def publish_features(job: Job) -> None:
         print(": ".join(text for text in said if text))
     print(f"{len(state.by_name)} feature tables, {len(state.stacked)} stacked ones")
     if item["features"] and not state.by_name:
+        reasons = dict.fromkeys(row["reason"] for row in state.failures)
         raise CampaignError(
-            "no feature table is left: " + "; ".join(row["reason"] for row in state.failures[:3])
+            f"campaign {item['campaign']}, analysis {item['analysis']}: no feature table is left: "
+            + "; ".join(list(reasons)[:3])
         )
 
 
@@ -126,7 +134,7 @@ def _publish_entry(
         parts = list(_parts(files, simulations))
         names = dict.fromkeys(name for _, key, file in parts for name in file.tables.get(key, ()))
         if not names and not any(file.failures for file in files.values()):
-            _note(state, suffix, {}, f"{config['function']}: returned no table", kept=True)
+            _note(state, _subject(suffix), {}, f"{config['function']}: returned no table", kept=True)
         for name in names:
             final = f"{name}{suffix}"
             if final in state.by_name:
@@ -138,7 +146,11 @@ def _publish_entry(
             if name in named:  # the same computation under another name: its function ignores what varies
                 link_or_copy(named[name], path)
             else:
-                _write_named(path, name, parts, config, state.provenance)
+                try:
+                    _write_named(path, name, parts, config, state.provenance)
+                except CampaignError as error:
+                    _note(state, f"table {final}", {}, f"{config['function']}: {error}", kept=False)
+                    continue
                 named[name] = path
             state.by_name[final] = _Published(path, entry, config)
             if suffix:
@@ -168,7 +180,15 @@ def _write_named(
     groupby, multi_index = config["groupby"], config["multi_index"]
     having = [(ids, key, file) for ids, key, file in parts if name in file.tables.get(key, ())]
     schemas = [_schema_with_ids(file.schema(key, name), ids, groupby) for ids, key, file in having]
-    schema = pa.unify_schemas([schema.remove_metadata() for schema in schemas], promote_options="permissive")
+    if not all(schema.equals(schemas[0], check_metadata=True) for schema in schemas):
+        # a table without rows says nothing of its columns
+        filled = [k for k, (_, key, file) in enumerate(having) if file.read(key, name).num_rows] or [0]
+        having, schemas = [having[k] for k in filled], [schemas[k] for k in filled]
+    schema = _common_schema(schemas)
+    indices = {schema.metadata[INDEX_KEY]: None for schema in schemas}
+    if len(indices) > 1:
+        given = " and ".join(index.decode() for index in indices)
+        raise CampaignError(f"index levels differ between simulations: {given}")
     index = json.loads(schemas[0].metadata[INDEX_KEY])
     metadata = {
         INDEX_KEY: json.dumps(index if multi_index else []).encode(),
@@ -180,13 +200,31 @@ def _write_named(
     streamed = len(having) == 1 or groupby[: len(leading)] == leading
     having.sort(key=lambda part: [part[0].get(key, 0) for key in leading])
     with replacing(path) as temporary, numbers_writer(schema.with_metadata(metadata), temporary) as writer:
-        tables = (_with_ids(file.read(key, name), ids, groupby).cast(schema) for ids, key, file in having)
+        tables = (
+            _in_schema(_with_ids(file.read(key, name), ids, groupby), schema) for ids, key, file in having
+        )
         if streamed:
             for table in tables:
                 writer.write_table(table.replace_schema_metadata(metadata))
         else:
             keys = [key for key in groupby if key in schema.names]
             writer.write_table(_sorted(pa.concat_tables(tables), keys).replace_schema_metadata(metadata))
+
+
+def _common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """Return a schema with the columns of all; numbers of different types become the larger one."""
+    try:
+        return pa.unify_schemas([s.remove_metadata() for s in schemas], promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+        raise CampaignError(f"columns do not fit together: {error}") from None
+
+
+def _in_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table with the columns of a schema, null where it has none of this name."""
+    for column in schema:
+        if column.name not in table.column_names:
+            table = table.append_column(column, pa.nulls(table.num_rows, column.type))
+    return table.select(schema.names).cast(schema, safe=False)
 
 
 def _schema_with_ids(schema: pa.Schema, ids: Mapping[str, int], groupby: Sequence[str]) -> pa.Schema:
@@ -260,12 +298,10 @@ def _write_stacked(base: str, parts: Sequence[_Published], state: _State) -> Non
     columns = {pair["alias"]: _param_column([row.get(pair["column"]) for row in rows]) for pair in varying}
     opened = [pq.ParquetFile(part.path) for part in parts]
     first = opened[0].schema_arrow
-    schema = pa.unify_schemas(
-        [file.schema_arrow.remove_metadata() for file in opened], promote_options="permissive"
-    )
+    schema = _common_schema([file.schema_arrow for file in opened])
     for name, values in (("params_id", pa.array([], pa.int64())), *columns.items()):
         if name in schema.names:
-            raise CampaignError(f"features: table {base}: a parameter is called as its column {name!r}")
+            raise CampaignError(f"a parameter is called {name!r}, as one of its columns is")
         schema = schema.append(pa.field(name, values.type))
     metadata = {**first.metadata, PROVENANCE_KEY: state.provenance.text().encode()}
     path = state.folder / f"{base}.parquet"
@@ -278,7 +314,7 @@ def _write_stacked(base: str, parts: Sequence[_Published], state: _State) -> Non
                 )
                 for name, values in columns.items():
                     table = table.append_column(name, _repeated(values, number, table.num_rows))
-                writer.write_table(table.cast(schema).replace_schema_metadata(metadata))
+                writer.write_table(_in_schema(table, schema).replace_schema_metadata(metadata))
             file.close()
     names = list(dict.fromkeys(name for row in rows for name in row))
     params = pa.table(
@@ -317,16 +353,20 @@ def _note_failures(
     ids = {s["key"]: s for s in simulations}
     for file in files.values():
         for failure in file.failures:
-            _note(state, suffix, ids.get(failure.simulation, {}), failure.reason, kept=False)
+            _note(state, _subject(suffix), ids.get(failure.simulation, {}), failure.reason, kept=False)
 
 
-def _note(state: _State, suffix: str, simulation: Mapping[str, Any], reason: str, kept: bool) -> None:
+def _subject(suffix: str) -> str:
+    return f"combination {suffix}" if suffix else "feature entry"
+
+
+def _note(state: _State, subject: str, simulation: Mapping[str, Any], reason: str, kept: bool) -> None:
     state.failures.append(
         {
             "stage": "features",
             "simulation_id": simulation.get("simulation_id"),
             "simulation_path": simulation.get("path"),
-            "subject": f"combination {suffix}" if suffix else "feature entry",
+            "subject": subject,
             "reason": reason,
             "kept": kept,
         }

@@ -72,7 +72,7 @@ def dynamic_offset(
     where = f"trial step {trial_step['label']}: function {trial_step['function']}"
     try:
         offset = function(times, deepcopy(dict(trial_step)))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CampaignError(f"{where}: {type(error).__name__}: {error}") from error
     if isinstance(offset, bool) or not isinstance(offset, Real) or not math.isfinite(offset):
         raise CampaignError(f"{where}: must return a finite number [ms]; returned {offset!r}")

@@ -1,13 +1,13 @@
 """Writes the HDF5 files of the example campaign; its configurations are in ``config/example_campaign``.
 
 Formats: the SONATA data format (github.com/AllenInstitute/sonata, docs/SONATA_DEVELOPER_GUIDE.md) with the
-enumerated properties (``@library``) of the SONATA extension of the Blue Brain Project.
+enumerated properties (``@library``) of the SONATA extension of the Blue Brain Project. Nothing is compressed: the
+HDF5 library in the wheels of libsonata (0.2.2) has no filters.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -22,7 +22,6 @@ REPORT_STEP = 0.1
 
 _MAGIC, _VERSION = 0x0A7A, (0, 1)  # by which readers know SONATA
 _SORTING = h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1")
-_COMPRESSED: dict[str, Any] = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 
 
 def write_example_campaign(folder: Path) -> None:
@@ -62,17 +61,15 @@ def _write_spikes(path: Path, node_ids: np.ndarray, times: np.ndarray) -> None:
     with _sonata_file(path) as file:
         population = file.create_group(f"spikes/{POPULATION}")
         population.attrs.create("sorting", 2, dtype=_SORTING)
-        population.create_dataset("node_ids", data=node_ids, **_COMPRESSED)
-        population.create_dataset("timestamps", data=times, **_COMPRESSED).attrs["units"] = "ms"
+        population.create_dataset("node_ids", data=node_ids)
+        population.create_dataset("timestamps", data=times).attrs["units"] = "ms"
 
 
 def _write_report(path: Path, potentials: np.ndarray) -> None:
     ids = recorded_cells()
     with _sonata_file(path) as file:
         population = file.create_group(f"report/{POPULATION}")
-        data = population.create_dataset(
-            "data", data=potentials.astype(np.float32), chunks=(1000, len(ids)), **_COMPRESSED
-        )
+        data = population.create_dataset("data", data=potentials.astype(np.float32))
         data.attrs["units"] = "mV"
         mapping = population.create_group("mapping")
         mapping.create_dataset("node_ids", data=ids.astype(np.uint64)).attrs["sorted"] = np.uint8(1)

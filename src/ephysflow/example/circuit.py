@@ -9,7 +9,7 @@ POPULATION = "cortex"
 RADIUS = 250.0
 """Of the column [um]."""
 
-RECORDED_PER_CLASS = 4
+RECORDED_PER_CLASS = 3
 
 _SEED = 1906
 

@@ -172,7 +172,7 @@ def spikes(condition: Condition, potentials: np.ndarray) -> tuple[np.ndarray, np
 
 def _point_process(condition: Condition) -> tuple[np.ndarray, np.ndarray]:
     """Return id and time [ms] of the spikes of all cells as point processes; bins are shorter than what they resolve."""
-    random = np.random.default_rng(condition.seed)
+    random = np.random.default_rng((condition.seed, round(1000 * condition.calcium)))
     rate = expected_rates(condition.calcium)
     kinds = [_BEHAVIOUR[c.layer, c.synapse_class] for c in CLASSES]
     refractory = np.array([kind.refractory for kind in kinds])[class_of_cells()]

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ephysflow.plots.style import INK, MUTED, envelope, look_of_cells, quiet_grid, styled
+from ephysflow.plots.style import CELL_COLOURS, INK, MUTED, envelope, look_of_cells, quiet_grid, styled
 
 LINES_A_CLASS = 200
 """Most lines, one a neuron and trial, that a raster shows of a class."""
@@ -20,6 +20,9 @@ RASTERISED = 20_000
 
 CLASSES_A_PAGE, WINDOWS_A_PAGE, SIMULATIONS_A_PAGE = 5, 3, 24
 PANELS_A_PAGE, PANELS_A_LINE = 12, 3
+
+LINE_STYLES = ("-", "--", ":")
+"""Of PSTHs of more classes than there are colours."""
 
 _LEFT = 0.12  # of a title, from the left edge of the page [inch]
 
@@ -116,14 +119,12 @@ def summary_of_rates(rates: np.ndarray) -> RateSummary:
 
 
 def psth_bin(duration: float) -> float:
-    """Return a round bin size [ms], 1, 2 or 5 times a power of ten, that makes 40 to 100 bins of a duration."""
+    """Return a round bin size [ms], 1, 2 or 5 times a power of ten, that makes 20 to 50 bins of a duration."""
     if not duration > 0:
         return 1.0
-    exponent = np.floor(np.log10(duration / 100))
+    exponent = np.floor(np.log10(duration / 50))
     return next(
-        float(size)
-        for size in np.array([1, 2, 5, 10]) * 10.0**exponent
-        if size * 100 >= duration * (1 - 1e-9)
+        float(size) for size in np.array([1, 2, 5, 10]) * 10.0**exponent if size * 50 >= duration * (1 - 1e-9)
     )
 
 
@@ -186,14 +187,15 @@ def raster_figure(title: str, panels: Sequence[RasterPanel]) -> Figure:
             colour = looks[c.label]["color"]
             _draw_band(raster, c, position, panel.n_trials, colour)
             edges = _edges(panel.bounds, panel.bin_size)
-            below.stairs(c.psth, edges, color=colour, linewidth=0.9, baseline=None)
-        trials = f" · {panel.n_trials} trials" if panel.n_trials > 1 else ""
-        raster.set_title(f"{panel.window}{trials}", loc="left", fontweight="bold")
+            style = LINE_STYLES[position // len(CELL_COLOURS) % len(LINE_STYLES)]
+            below.stairs(c.psth, edges, color=colour, linestyle=style, linewidth=0.9, baseline=None)
+        raster.set_title(panel.window, loc="left", fontweight="bold")
+        raster.set_title(_shown(panel), loc="right", fontsize=6.5, color=MUTED)
+        raster.tick_params(axis="y", length=0)
         raster.set_ylim(len(labels), 0)
         for border in range(1, len(labels)):
             raster.axhline(border, color=MUTED, linewidth=0.4)
         raster.set_xlim(panel.bounds)
-        below.set_ylim(0, None)
         below.set_xlabel("time [ms]")
         below.annotate(
             f"bins of {panel.bin_size:g} ms",
@@ -206,13 +208,13 @@ def raster_figure(title: str, panels: Sequence[RasterPanel]) -> Figure:
         )
         quiet_grid(below)
     first = grid[0, 0]
-    first.tick_params(axis="y", length=0)
     first.set_yticks(
         np.arange(len(labels)) + 0.5, [f"{c.label}\n{c.n_neurons} neurons" for c in panels[0].classes]
     )
     for tick, label in zip(first.get_yticklabels(), labels, strict=True):
         tick.set_color(looks[label]["color"])
     grid[1, 0].set_ylabel("firing rate [Hz]")
+    grid[1, 0].set_ylim(bottom=0)
     return figure
 
 
@@ -228,7 +230,11 @@ def trace_figure(title: str, panels: Sequence[TracePanel]) -> Figure:
     figure = Figure(
         figsize=(1.2 + 3.3 * len(windows), 0.9 + 1.55 * len(labels)), dpi=200, layout="constrained"
     )
-    _set_page_title(figure, title)
+    _set_page_title(
+        figure,
+        title,
+        "bars: unit of the report (mV for membrane potential); dark: first trial, pale: others",
+    )
     grid = figure.subplots(len(labels), len(windows), squeeze=False, sharex="col", sharey="row")
     for line, label in enumerate(labels):
         mine = {panel.window: panel for panel in panels if panel.label == label}
@@ -249,6 +255,7 @@ def trace_figure(title: str, panels: Sequence[TracePanel]) -> Figure:
 
 
 def firing_rate_figures(
+    title: str,
     simulations: Sequence[str],
     label: str,
     classes: Sequence[str],
@@ -259,6 +266,7 @@ def firing_rate_figures(
 
     Parameters
     ----------
+    title : of the pages
     simulations : text of each simulation's conditions
     label : names of these conditions
     classes, windows : in the order in which they are drawn
@@ -280,12 +288,13 @@ def firing_rate_figures(
             for name, window in product(class_part, window_part)
         }
         yield _firing_rate_page(
-            [simulations[k] for k in chosen], label, class_part, window_part, rates, looks
+            title, [simulations[k] for k in chosen], label, class_part, window_part, rates, looks
         )
 
 
 @styled
 def _firing_rate_page(
+    title: str,
     simulations: Sequence[str],
     label: str,
     classes: Sequence[str],
@@ -296,9 +305,7 @@ def _firing_rate_page(
     n = len(simulations)
     size = 1.0 + len(windows) * (1.4 + 0.22 * max(n, 4)), 1.2 + 1.35 * len(classes)
     figure = Figure(figsize=size, layout="constrained")
-    _set_page_title(
-        figure, "Firing rates", "distribution over neurons: quartiles, 5th to 95th percentile, ◆ mean"
-    )
+    _set_page_title(figure, title, "distribution over neurons: quartiles, 5th to 95th percentile, ◆ mean")
     grid = figure.subplots(len(classes), len(windows), squeeze=False, sharex=True, sharey="row")
     rotation = 90 if n > 8 else 0
     for (line, name), (column, window) in product(enumerate(classes), enumerate(windows)):
@@ -312,7 +319,8 @@ def _firing_rate_page(
             axes.set_xlabel(label)
         if column == 0:
             axes.set_ylabel(f"{name}\nfiring rate [Hz]")
-            axes.set_ylim(0, None)
+    for axes in grid[:, 0]:
+        axes.set_ylim(bottom=0)
     return figure
 
 
@@ -401,6 +409,13 @@ def _edges(bounds: tuple[float, float], bin_size: float) -> np.ndarray:
     return np.append(edges, stop)
 
 
+def _shown(panel: RasterPanel) -> str:
+    """Return what the raster of a window shows."""
+    most = max((c.n_shown for c in panel.classes), default=0)
+    trials = f"{panel.n_trials} trials of " if panel.n_trials > 1 else ""
+    return f"{trials}at most {most} neurons a class"
+
+
 def _draw_band(axes: Axes, spikes: ClassSpikes, position: int, n_trials: int, colour: str) -> None:
     n_lines = max(spikes.n_shown * n_trials, 1)
     y = position + 1 - (spikes.lines + 0.5) / n_lines
@@ -409,8 +424,8 @@ def _draw_band(axes: Axes, spikes: ClassSpikes, position: int, n_trials: int, co
         y,
         linestyle="none",
         marker="|",
-        markersize=min(max(54.0 / n_lines, 1.2), 6.0),  # a band is 0.75 inch, 54 points, high
-        markeredgewidth=0.5,
+        markersize=min(max(54.0 / n_lines, 1.6), 6.0),  # a band is 0.75 inch, 54 points, high
+        markeredgewidth=0.6,
         color=colour,
         rasterized=len(y) > RASTERISED,
     )

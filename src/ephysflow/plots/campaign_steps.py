@@ -6,7 +6,7 @@ Reports are read one simulation at a time, feature tables one row group at a tim
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,22 @@ class _Window:
 def plot_rasters(job: Job) -> None:
     """Draw each simulation on a page: rasters and PSTHs, or the traces of a few cells where the report has values."""
     repo, path = _places(job, "rasters")
-    draw = _raster_page if job.settings["report"] == "spikes" else _trace_page
-    _write_pages(path, (draw(repo, s) for s in _simulations(repo)), "no simulation was extracted")
+    spikes = job.settings["report"] == "spikes"
+    draw = _raster_page if spikes else _trace_page
+    columns = ["gid", "trial", "time", *([] if spikes else ["value"])]
+    neurons, windows = _neurons(repo), _windows(repo)
+
+    def pages() -> Iterator[Figure]:
+        for simulation in _simulations(repo):
+            classes = neurons.get(simulation["circuit_id"], {})
+            shown = windows.get(simulation["simulation_id"], [])[:WINDOWS_A_PAGE]
+            title = _title(simulation)
+            if classes and shown:
+                yield draw(title, _report(repo, simulation, columns), classes, shown)
+            else:
+                yield text_figure(f"{title}: no neuron class or no window")
+
+    _write_pages(path, pages(), "no simulation was extracted")
 
 
 def plot_firing_rates(job: Job) -> None:
@@ -73,8 +87,10 @@ def plot_firing_rates(job: Job) -> None:
     summaries: dict[tuple[int, str, str], RateSummary] = {}
     classes: dict[str, None] = {}
     windows: dict[str, None] = {}
+    all_neurons, all_windows = _neurons(repo), _windows(repo)
     for position, simulation in enumerate(simulations):
-        neurons, trials = _neurons(repo, simulation), _windows(repo, simulation)
+        neurons = all_neurons.get(simulation["circuit_id"], {})
+        trials = all_windows.get(simulation["simulation_id"], [])
         classes.update(dict.fromkeys(neurons))
         windows.update(dict.fromkeys(window.label for window in trials))
         for name, window, rates in _rates(_report(repo, simulation, ["gid"]), neurons, trials):
@@ -84,8 +100,9 @@ def plot_firing_rates(job: Job) -> None:
         "\n".join(_text(s[name]) for name in varying) if varying else str(s["simulation_id"])
         for s in simulations
     ]
+    title = f"{job.settings['campaign']} · {job.settings['analysis']} · firing rates"
     pages = firing_rate_figures(
-        texts, " / ".join(varying) or "simulation", list(classes), list(windows), summaries
+        title, texts, " / ".join(varying) or "simulation", list(classes), list(windows), summaries
     )
     _write_pages(path, pages, "no neuron class and window")
 
@@ -135,88 +152,111 @@ def _title(simulation: Mapping[str, Any]) -> str:
     return " · ".join([f"simulation {simulation['simulation_id']}", *conditions])
 
 
-def _neurons(repo: Path, simulation: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return the sorted gids of each class."""
+def _neurons(repo: Path) -> dict[int, dict[str, np.ndarray]]:
+    """Return, for each circuit, the sorted gids of each class."""
     table = read_table(repo / "neurons.parquet", ["circuit_id", "neuron_class", "gid"])
-    table = table.filter(pc.equal(table["circuit_id"], simulation["circuit_id"]))
-    label, gid = _labels(table["neuron_class"]), table["gid"].to_numpy()
-    return {str(name): np.sort(gid[label == name]) for name in np.unique(label)}
+    circuit, label, gid = (
+        table["circuit_id"].to_numpy(),
+        _labels(table["neuron_class"]),
+        table["gid"].to_numpy(),
+    )
+    return {
+        number: {
+            str(name): np.sort(gid[(circuit == number) & (label == name)])
+            for name in np.unique(label[circuit == number])
+        }
+        for number in np.unique(circuit).tolist()
+    }
 
 
-def _windows(repo: Path, simulation: Mapping[str, Any]) -> list[_Window]:
-    rows = [
-        row
-        for row in read_rows(
-            repo / "windows.parquet", ["simulation_id", "window", "trial", "t_start", "t_stop"]
-        )
-        if row["simulation_id"] == simulation["simulation_id"]
-    ]
-    trials: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        trials.setdefault(row["window"], []).append(row)
-    return [
-        _Window(label, (members[0]["t_start"], members[0]["t_stop"]), len(members))
-        for label, members in trials.items()
-    ]
+def _windows(repo: Path) -> dict[int, list[_Window]]:
+    """Return the windows of each simulation, in the order of the configuration."""
+    columns = ["simulation_id", "window", "trial", "t_start", "t_stop"]
+    trials: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    for row in read_rows(repo / "windows.parquet", columns):
+        trials.setdefault((row["simulation_id"], row["window"]), []).append((row["t_start"], row["t_stop"]))
+    found: dict[int, list[_Window]] = {}
+    for (simulation, label), bounds in trials.items():
+        found.setdefault(simulation, []).append(_Window(label, bounds[0], len(bounds)))
+    return found
 
 
-def _report(repo: Path, simulation: Mapping[str, Any], columns: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return columns of the report of one simulation, with class and window."""
+@dataclass(frozen=True)
+class _Report:
+    """Columns of the report of one simulation, and the rows of each class and window, which lie together."""
+
+    columns: Mapping[str, np.ndarray]
+    rows: Mapping[tuple[str, str], slice]
+
+    def of(self, label: str, window: str) -> dict[str, np.ndarray]:
+        """Return the rows of a class in a window."""
+        rows = self.rows.get((label, window), slice(0, 0))
+        return {name: values[rows] for name, values in self.columns.items()}
+
+
+def _report(repo: Path, simulation: Mapping[str, Any], columns: Sequence[str]) -> _Report:
     ids = f"circuit_id={simulation['circuit_id']}/simulation_id={simulation['simulation_id']}"
     files = sorted((repo / "report" / ids).glob("*.parquet"))
     if len(files) != 1:
         raise ResultError(f"{repo / 'report' / ids}: holds {len(files)} Parquet files; needed is one")
     table = read_table(files[0], ["neuron_class", "window", *columns])
-    return {
-        name: _labels(table[name]) if name in ("neuron_class", "window") else table[name].to_numpy()
-        for name in table.column_names
+    (classes, class_code), (windows, window_code) = (_codes(table[n]) for n in ("neuron_class", "window"))
+    pair = class_code.astype(np.int64) * (len(windows) + 1) + window_code
+    edges = [0, *(np.flatnonzero(np.diff(pair)) + 1).tolist(), len(pair)]
+    rows = {
+        (classes[class_code[start]], windows[window_code[start]]): slice(start, stop)
+        for start, stop in pairwise(edges)
+        if stop > start
     }
+    return _Report({name: table[name].to_numpy() for name in columns}, rows)
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
+    """Return the texts of a dictionary column, and the position of each row's text among them."""
+    if not len(column):
+        return [], np.array([], dtype=np.int32)
+    combined = column.unify_dictionaries().combine_chunks()
+    array = combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined
+    return array.dictionary.to_pylist(), array.indices.to_numpy()
 
 
 def _labels(column: pa.ChunkedArray) -> np.ndarray:
-    """Return texts that are stored as a dictionary as a numpy array."""
-    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0) if column.num_chunks else pa.array([], column.type)
-    names = np.array(column.dictionary.to_pylist(), dtype=np.str_)
-    codes = column.indices.to_numpy(zero_copy_only=False)
-    return names[codes] if len(names) else np.array([], dtype=np.str_)
+    names, codes = _codes(column)
+    return np.array(names, dtype=np.str_)[codes]
 
 
-def _raster_page(repo: Path, simulation: Mapping[str, Any]) -> Figure:
-    neurons, windows = _neurons(repo, simulation), _windows(repo, simulation)[:WINDOWS_A_PAGE]
-    rows = _report(repo, simulation, ["gid", "trial", "time"])
+def _raster_page(
+    title: str, report: _Report, neurons: Mapping[str, np.ndarray], windows: Sequence[_Window]
+) -> Figure:
     panels = []
     for window in windows:
         bin_size = psth_bin(window.bounds[1] - window.bounds[0])
         classes = []
         for label, gids in neurons.items():
-            own = (rows["window"] == window.label) & (rows["neuron_class"] == label)
-            spikes = (rows["gid"][own], rows["trial"][own], rows["time"][own])
+            rows = report.of(label, window.label)
+            spikes = (rows["gid"], rows["trial"], rows["time"])
             classes.append(class_spikes(label, gids, spikes, window.bounds, window.n_trials, bin_size))
         panels.append(RasterPanel(window.label, window.bounds, window.n_trials, bin_size, classes))
-    if not panels or not neurons:
-        return text_figure(f"{_title(simulation)}: no neuron class and window")
-    return raster_figure(_title(simulation), panels)
+    return raster_figure(title, panels)
 
 
-def _trace_page(repo: Path, simulation: Mapping[str, Any]) -> Figure:
-    neurons, windows = _neurons(repo, simulation), _windows(repo, simulation)[:WINDOWS_A_PAGE]
-    rows = _report(repo, simulation, ["gid", "trial", "time", "value"])
+def _trace_page(
+    title: str, report: _Report, neurons: Mapping[str, np.ndarray], windows: Sequence[_Window]
+) -> Figure:
     panels = []
     for label in neurons:
-        own = rows["neuron_class"] == label
-        reported = np.unique(rows["gid"][own])
-        chosen = reported[(np.arange(min(len(reported), CELLS_A_CLASS)) * len(reported)) // CELLS_A_CLASS]
-        for window in windows:
-            cells = {}
-            for gid in chosen.tolist():
-                here = own & (rows["window"] == window.label) & (rows["gid"] == gid)
-                cells[gid] = _trials(rows["trial"][here], rows["time"][here], rows["value"][here])
-            panels.append(TracePanel(window.label, label, cells))
-    if not panels:
-        return text_figure(f"{_title(simulation)}: no neuron class and window")
-    return trace_figure(_title(simulation), panels)
+        found = {window.label: report.of(label, window.label) for window in windows}
+        reported = np.unique(np.concatenate([np.unique(rows["gid"]) for rows in found.values()]))
+        n = min(len(reported), CELLS_A_CLASS)
+        chosen = reported[(np.arange(n) * len(reported)) // max(n, 1)]
+        for window, rows in found.items():
+            own = {gid: rows["gid"] == gid for gid in chosen.tolist()}
+            cells = {
+                gid: _trials(*(rows[name][here] for name in ("trial", "time", "value")))
+                for gid, here in own.items()
+            }
+            panels.append(TracePanel(window, label, cells))
+    return trace_figure(title, panels)
 
 
 def _trials(trial: np.ndarray, time: np.ndarray, value: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -231,13 +271,12 @@ def _trials(trial: np.ndarray, time: np.ndarray, value: np.ndarray) -> list[tupl
 
 
 def _rates(
-    rows: Mapping[str, np.ndarray], neurons: Mapping[str, np.ndarray], windows: Sequence[_Window]
+    report: _Report, neurons: Mapping[str, np.ndarray], windows: Sequence[_Window]
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield class, window and the firing rate [Hz] of each neuron over all trials of the window."""
     for label, gids in neurons.items():
-        of_class = rows["neuron_class"] == label
         for window in windows:
-            gid = rows["gid"][of_class & (rows["window"] == window.label)]
+            gid = report.of(label, window.label)["gid"]
             counts = np.bincount(np.searchsorted(gids, gid), minlength=len(gids))
             yield label, window.label, counts / window.seconds
 

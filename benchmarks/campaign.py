@@ -32,7 +32,7 @@ PEER_PACKAGES = (f"blueetl=={PEER_VERSION}", "pandas<3", "elephant")
 PEER_ENVIRONMENT = "EPHYSFLOW_BLUEETL_PYTHON"
 
 N_SIMULATIONS = 16
-BUCKETS = (None, 4)
+BUCKETS = (None, 2)
 """Settings of ``buckets`` that are measured: one job a simulation, the default, and few jobs."""
 
 COLD_AIM, CHANGED_AIM = 20.0, 8.0

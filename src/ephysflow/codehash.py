@@ -65,7 +65,9 @@ class CodeHasher:
             except ValueError:
                 self._known = {}
         self._at_start = len(self._known)
-        self._this_time: dict[tuple[Path, str], tuple[str, list[str]]] = {}  # many steps import the same modules
+        self._this_time: dict[
+            tuple[Path, str], tuple[str, list[str]]
+        ] = {}  # many steps import the same modules
 
     def save(self) -> None:
         """Keep what was learned for the next time."""

@@ -97,7 +97,7 @@ def _checked_provenance(path: Path) -> Provenance | None:
             features.check()
             return features.provenance
     if path.name == campaign_files.ENTRIES:
-        _json(path)
+        campaign_files.named_tables(path.parent)
         return None
     if path.name in JSON_WITH_RECORD:
         record = _json(path.with_name("provenance.json"))

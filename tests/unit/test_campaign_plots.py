@@ -30,10 +30,9 @@ from ephysflow.plots.campaign import (
     psth_bin,
     raster_figure,
     summary_of_rates,
-    text_figure,
     trace_figure,
 )
-from ephysflow.plots.pages import save_pages
+from ephysflow.plots.pages import save_pages, text_figure
 from ephysflow.plots.style import CELL_COLOURS
 
 PROVENANCE = Provenance("test", "", "", "", {}, {})
@@ -367,7 +366,7 @@ def test_a_sweep_shows_the_mean_over_simulations_of_each_numeric_feature(job, pa
 def test_other_labels_of_a_table_have_panels_of_their_own(job, pages):
     sweep_tables(job, {"window": ["early", "early", "late", "late"] * 4})
     campaign_steps.plot_parameter_sweep(job)
-    assert [axes.get_title(loc="left") for axes in pages[0].axes] == ["rate · early", "rate · late"]
+    assert [axes.get_title(loc="left") for axes in pages[0].axes] == ["rate\nearly", "rate\nlate"]
 
 
 def test_a_page_says_that_nothing_varies(job, pages):

@@ -134,6 +134,15 @@ def test_damaged_list_of_feature_tables(own, capsys):
     assert verified(prune=True) == {str(BASE / "features/entries.json"): "damaged"}
     assert main(["verify", "results"]) == 1
     assert "damaged  results/campaign/c/a/features/entries.json: cannot be read" in capsys.readouterr().out
+    assert main(["show"]) == 1
+    assert "features/entries.json: cannot be read" in capsys.readouterr().err
+
+
+def test_names_of_tables_do_not_lead_elsewhere(own, capsys):
+    (BASE / "features/entries.json").write_text('{"../../secret": {}}')
+    assert verified(prune=True) == {str(BASE / "features/entries.json"): "damaged"}
+    assert main(["show"]) == 1
+    assert "'../../secret' is not the name of a table" in capsys.readouterr().err
 
 
 def test_replaced_spikes_make_one_extraction_stale(own, capsys):
@@ -201,7 +210,7 @@ def test_show(own, capsys):
     shutil.rmtree(BASE / "features")
     (BASE / "exclusions.parquet").unlink()
     assert main(["show"]) == 0
-    assert "0 tables" in capsys.readouterr().out
+    assert "features:    not there yet" in capsys.readouterr().out
     shutil.rmtree(BASE)
     assert main(["show"]) == 0
     assert "is not there yet" in capsys.readouterr().out

@@ -166,7 +166,12 @@ rule plot_rasters:
     input:
         lambda wildcards: plan.analysis(wildcards).repo_output(),
     output:
-        f"{CAMPAIGN_PLOTS}/rasters.pdf",
+        report(
+            f"{CAMPAIGN_PLOTS}/rasters.pdf",
+            caption="../report/rasters.rst",
+            category="Campaigns",
+            subcategory="{campaign}, {analysis}",
+        ),
     log:
         f"{LOGS}/plot_rasters/{{campaign}}/{{analysis}}.log",
     benchmark:
@@ -191,7 +196,12 @@ rule plot_firing_rates:
     input:
         lambda wildcards: plan.analysis(wildcards).repo_output(),
     output:
-        f"{CAMPAIGN_PLOTS}/firing_rates.pdf",
+        report(
+            f"{CAMPAIGN_PLOTS}/firing_rates.pdf",
+            caption="../report/firing_rates.rst",
+            category="Campaigns",
+            subcategory="{campaign}, {analysis}",
+        ),
     log:
         f"{LOGS}/plot_firing_rates/{{campaign}}/{{analysis}}.log",
     benchmark:
@@ -216,7 +226,12 @@ rule plot_parameter_sweep:
     input:
         lambda wildcards: plan.analysis(wildcards).features_outputs(),
     output:
-        f"{CAMPAIGN_PLOTS}/parameter_sweep.pdf",
+        report(
+            f"{CAMPAIGN_PLOTS}/parameter_sweep.pdf",
+            caption="../report/parameter_sweep.rst",
+            category="Campaigns",
+            subcategory="{campaign}, {analysis}",
+        ),
     log:
         f"{LOGS}/plot_parameter_sweep/{{campaign}}/{{analysis}}.log",
     benchmark:

@@ -63,6 +63,7 @@ class AnalysisPlan:
     circuit_files : circuit key -> raw files that the choice of neurons reads
     circuits_in_extraction : extraction reads the circuits' files too (trial steps choose neurons of their own)
     computations : key -> computation
+    varies : some feature entry has several combinations of parameters
     made : raw files that the example makes; they count as being there
     """
 
@@ -74,6 +75,7 @@ class AnalysisPlan:
     circuit_files: Mapping[str, Sequence[str]]
     circuits_in_extraction: bool
     computations: Mapping[str, Computation]
+    varies: bool
     made: Sequence[str]
 
     @cached_property
@@ -154,13 +156,12 @@ class AnalysisPlan:
         return [paths.features_folder(*where), paths.campaign_exclusions(*where)]
 
     def plot_outputs(self) -> list[Path]:
-        """Return the plots of the analysis."""
-        names = ("rasters", "firing_rates", "parameter_sweep") if self.report == "spikes" else PLOTS_OF_TRACES
+        """Return the plots of the analysis: of what there is to draw."""
+        names = ["rasters"]
+        names += ["firing_rates"] if self.report == "spikes" else []
+        names += ["parameter_sweep"] if self.varies else []
         return [paths.campaign_plot(self.results, self.campaign, self.analysis, name) for name in names]
 
     def outputs(self) -> list[Path]:
         """Return everything public of the analysis, plots aside."""
         return [self.repo_output(), *self.features_outputs()]
-
-
-PLOTS_OF_TRACES = ("rasters", "parameter_sweep")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ephysflow import paths
 from ephysflow.campaign.analysis_plan import AnalysisPlan, PlannedSimulation
+from ephysflow.campaign.feature_entries import FILE_NAME
 from ephysflow.errors import ResultError
 from ephysflow.io.tables import read_table
 
@@ -53,16 +54,33 @@ def _extracted(folder: Path, simulations: Sequence[PlannedSimulation]) -> set[st
     return {simulation.key for simulation in simulations} - left_out
 
 
+def named_tables(folder: Path) -> dict[str, list[str]]:
+    """Return the feature tables that ``entries.json`` names, each with the tables that it was stacked from, if any.
+
+    Raises
+    ------
+    ResultError
+        if the file is missing or damaged.
+    """
+    path = folder / ENTRIES
+    try:
+        entries = json.loads(path.read_bytes())
+        named = {name: list(entry.get("concatenated_from", ())) for name, entry in entries.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ResultError(f"{path}: cannot be read: {error}") from None
+    if wrong := [name for name in named if not FILE_NAME.fullmatch(name)]:
+        raise ResultError(f"{path}: {wrong[0]!r} is not the name of a table")
+    return named
+
+
 def _feature_files(folder: Path) -> list[Path]:
     """Return the feature tables that ``entries.json`` names, and itself."""
-    entries = folder / ENTRIES
     try:
-        named = json.loads(entries.read_bytes())
-        stacked = {name: "concatenated_from" in entry for name, entry in named.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return [entries, *sorted(folder.glob("*.parquet"))]
-    files = [entries]
-    for name, is_stacked in stacked.items():
-        endings = ("", ".params", ".aliases") if is_stacked else ("",)
+        named = named_tables(folder)
+    except ResultError:
+        return [folder / ENTRIES, *sorted(folder.glob("*.parquet"))]
+    files = [folder / ENTRIES]
+    for name, stacked_from in named.items():
+        endings = ("", ".params", ".aliases") if stacked_from else ("",)
         files += [folder / f"{name}{ending}.parquet" for ending in endings]
     return files

@@ -161,7 +161,7 @@ class _Collected:
         if self.frames and not len(self.frames[0]):
             self.levels, self.frames, self.numbers = None, [], []
         flat = pd.concat([self._flat(part) for part in filled], ignore_index=True)
-        for column in [c for c, kind in flat.dtypes.items() if kind == object or kind == "str"]:
+        for column in [name for name, kind in flat.dtypes.items() if kind in (object, "str")]:
             flat[column] = pd.Series([_storable(value) for value in flat[column]], dtype=object)
         self.frames.append(flat)
         self.numbers.append(np.repeat([p.number for p in filled], [len(p.frame) for p in filled]))

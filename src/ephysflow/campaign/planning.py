@@ -300,6 +300,7 @@ def _plan_analysis(
         circuit_files=circuit_files,
         circuits_in_extraction=bool(trial_steps),
         computations=computations,
+        varies=any(len(entry.combinations) > 1 for entry in analysis.features),
         made=tuple(dict.fromkeys(made)),
     )
     return items, plan

@@ -109,7 +109,9 @@ class _Source:
 
     def __init__(self, spikes: Spikes, gid: np.ndarray, row: np.ndarray, n_neurons: int) -> None:
         self.gid, self.time = spikes
-        self.sorted = bool((self.time[1:] >= self.time[:-1]).all())
+        if not (self.time[1:] >= self.time[:-1]).all():
+            order = np.argsort(self.time, kind="stable")
+            self.gid, self.time = self.gid[order], self.time[order]
         self.none = n_neurons
         kind = _row_type(n_neurons)
         # a gid that stands k times, in overlapping classes, needs k lookups
@@ -126,11 +128,8 @@ class _Source:
             self.layers.append((layer_gid, layer_row, table))
 
     def within(self, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the neuron row and a copy of the time of the spikes in ``start <= t < stop``, in file order."""
-        if self.sorted:
-            here: slice | np.ndarray = slice(*np.searchsorted(self.time, [start, stop]))
-        else:
-            here = np.flatnonzero((self.time >= start) & (self.time < stop))
+        """Return the neuron row and a copy of the time of the spikes in ``start <= t < stop``, by time."""
+        here = slice(*np.searchsorted(self.time, [start, stop]))
         gid, time = self.gid[here], self.time[here]
         rows, times = [_no_rows(self.none)], [np.empty(0)]
         for layer_gid, layer_row, table in self.layers:

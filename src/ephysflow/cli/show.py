@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 FIRST = 5
 """Reasons that are shown; the others are in a table."""
@@ -109,17 +108,18 @@ def _show_analysis(results: Path, campaign: str, analysis: str, report: str) -> 
 
 def _show_features(folder: Path) -> None:
     """Print one line a table; the combinations of a product are one line."""
-    import json
+    from ephysflow.campaign.files import named_tables
 
-    entries: dict[str, Any] = {}
-    if (folder / "entries.json").is_file():
-        entries = json.loads((folder / "entries.json").read_bytes())
-    stacked = {name: e["concatenated_from"] for name, e in entries.items() if "concatenated_from" in e}
-    parts = {part for names in stacked.values() for part in names}
-    print(f"    features:    {len(entries) - len(stacked)} tables      {folder}/<name>.parquet")
-    for name in entries:
+    if not folder.is_dir():
+        print("    features:    not there yet")
+        return
+    tables = named_tables(folder)
+    parts = {part for stacked_from in tables.values() for part in stacked_from}
+    stacked = sum(bool(stacked_from) for stacked_from in tables.values())
+    print(f"    features:    {len(tables) - stacked} tables      {folder}/")
+    for name, stacked_from in tables.items():
         if name not in parts:
-            combinations = f", {len(stacked[name])} combinations" if name in stacked else ""
+            combinations = f", {len(stacked_from)} combinations" if stacked_from else ""
             print(f"        {name:32} {_row_count(folder / f'{name}.parquet'):>10} rows{combinations}")
 
 

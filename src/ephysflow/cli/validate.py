@@ -65,8 +65,8 @@ def _print_analysis(
     analysis: "Analysis", plan: "AnalysisPlan", left_out: Sequence[Mapping[str, Any]], plots: bool
 ) -> None:
     """Print what one analysis of a campaign would do."""
-    report = " ".join(part for part in analysis.extraction["report"].values() if part)
-    print(f"campaign {plan.campaign}, analysis {plan.analysis} ({report})")
+    report = " ".join(filter(None, (analysis.extraction["report"][key] for key in ("type", "name"))))
+    print(f"campaign {plan.campaign}, analysis {plan.analysis} (report: {report})")
     kinds = [row["reason"].partition(":")[0] for row in left_out]
     others = "".join(f", {kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     print(f"    simulations: {len(plan.simulations)} complete{others}; circuits: {len(plan.circuit_files)}")

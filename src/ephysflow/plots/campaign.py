@@ -98,7 +98,7 @@ class SweepPanel:
 
     Attributes
     ----------
-    title : feature, and what else tells it from others
+    title : feature, and below it what else tells it from others
     lines : class -> mean and standard deviation over simulations at each value of the parameter; NaN where there is none
     """
 
@@ -374,7 +374,7 @@ def _parameter_page(
                 elinewidth=0.8,
                 **looks[label],
             )
-        axes.set_title(panel.title, loc="left")
+        axes.set_title(panel.title, loc="left", fontsize=7.5)
         axes.set_xlabel(parameter)
         axes.margins(x=0.08)
         axes.locator_params(nbins=5)
@@ -390,13 +390,6 @@ def _parameter_page(
 
 
 @styled
-def text_figure(text: str) -> Figure:
-    """Return a page that says why there is nothing to draw."""
-    figure = Figure(figsize=(6, 1.5))
-    figure.text(0.5, 0.5, text, ha="center", va="center")
-    return figure
-
-
 def _set_page_title(figure: Figure, title: str, note: str = "") -> None:
     figure.suptitle(title, x=_LEFT / figure.get_figwidth(), ha="left", fontsize=10, fontweight="bold")
     if note:

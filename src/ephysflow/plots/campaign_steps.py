@@ -4,7 +4,7 @@ Reports are read one simulation at a time, feature tables one row group at a tim
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from ephysflow import paths
 from ephysflow.campaign.feature_file import INDEX_KEY
 from ephysflow.errors import ResultError
-from ephysflow.io.atomic import replacing
 from ephysflow.io.tables import open_table, read_rows, read_table
 from ephysflow.job import Job
 from ephysflow.plots.campaign import (
@@ -33,10 +32,9 @@ from ephysflow.plots.campaign import (
     psth_bin,
     raster_figure,
     summary_of_rates,
-    text_figure,
     trace_figure,
 )
-from ephysflow.plots.pages import save_pages
+from ephysflow.plots.pages import text_figure, write_pages
 
 CELLS_A_CLASS = 3
 """Of which traces are drawn."""
@@ -77,7 +75,7 @@ def plot_rasters(job: Job) -> None:
             else:
                 yield text_figure(f"{title}: no neuron class or no window")
 
-    _write_pages(path, pages(), "no simulation was extracted")
+    write_pages(path, pages(), "no simulation was extracted")
 
 
 def plot_firing_rates(job: Job) -> None:
@@ -104,7 +102,7 @@ def plot_firing_rates(job: Job) -> None:
     pages = firing_rate_figures(
         title, texts, " / ".join(varying) or "simulation", list(classes), list(windows), summaries
     )
-    _write_pages(path, pages, "no neuron class and window")
+    write_pages(path, pages, "no neuron class and window")
 
 
 def plot_parameter_sweep(job: Job) -> None:
@@ -114,21 +112,13 @@ def plot_parameter_sweep(job: Job) -> None:
     _, path = _places(job, "parameter_sweep")
     tables = sorted(path.name.removesuffix(".aliases.parquet") for path in folder.glob("*.aliases.parquet"))
     pages = chain.from_iterable(_sweep_pages(folder, table) for table in tables)
-    _write_pages(path, pages, "no parameter varies, or no feature is a number")
+    write_pages(path, pages, "no parameter varies, or no feature is a number")
 
 
 def _places(job: Job, name: str) -> tuple[Path, Path]:
     """Return the folder of extraction tables and the path of a plot."""
     where = (job.results, job.settings["campaign"], job.settings["analysis"])
     return paths.repo_folder(*where), paths.campaign_plot(*where, name)
-
-
-def _write_pages(path: Path, figures: Iterable[Figure], without: str) -> None:
-    """Write one page a figure; a page that says `without` where there is none."""
-    pages = iter(figures)
-    first = next(pages, None) or text_figure(without)
-    with replacing(path) as temporary, open(temporary, "wb") as stream:
-        save_pages(chain([first], pages), stream)
 
 
 def _simulations(repo: Path) -> list[dict[str, Any]]:
@@ -383,7 +373,7 @@ def _sweep_panels(means: _Means, level: Mapping[int, int], n_levels: int) -> lis
             sums[:, level[row["params_id"]]] += (row[f"{feature}_sum"] or 0.0, row[f"{feature}_count"])
         for key in sorted(found):
             lines = {label: _line(list(found[key][label].values())) for label in sorted(found[key])}
-            panels.append(SweepPanel(" · ".join([feature, *key]), lines))
+            panels.append(SweepPanel("\n".join([feature, " · ".join(key)]).rstrip(), lines))
     return panels
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from ephysflow.io.atomic import replacing
 from ephysflow.io.tables import read_rows, read_table
 from ephysflow.job import Job
 from ephysflow.plots.features import FeaturePanel, feature_amplitude_figure, fi_curve_figure, impedance_figure
-from ephysflow.plots.pages import save_pages, save_png
+from ephysflow.plots.pages import save_png, text_figure, write_pages
 from ephysflow.plots.recordings import recordings_figures
 from ephysflow.plots.summary import summary_figure
 from ephysflow.recordings.table import read_sweeps, sweep_parameters
@@ -46,7 +45,7 @@ def plot_recordings(job: Job) -> None:
             rebuilt = [rebuilt_current(row, folder) for row in rows]
             yield from recordings_figures(rows, rebuilt, [crossings(row) for row in rows], rheobase)
 
-    _write_pages(paths.recordings_plot(job.results, cell), pages(), f"no usable sweep of {cell}")
+    write_pages(paths.recordings_plot(job.results, cell), pages(), f"no usable sweep of {cell}")
 
 
 def plot_efeatures(job: Job) -> None:
@@ -55,7 +54,7 @@ def plot_efeatures(job: Job) -> None:
     targets = read_rows(paths.target_table(job.results, job.key))
     panels = feature_panels(features, targets, job.settings["absolute_amplitude"])
     pages = map(feature_amplitude_figure, panels)
-    _write_pages(paths.efeatures_plot(job.results, job.key), pages, "no feature was computed")
+    write_pages(paths.efeatures_plot(job.results, job.key), pages, "no feature was computed")
 
 
 def plot_overview(job: Job) -> None:
@@ -73,9 +72,9 @@ def plot_overview(job: Job) -> None:
         (list(values) for values in zip(*counted, strict=True)) if counted else ([], [], [])
     )
     curves = [fi_curve_figure(amplitudes, counts, cells, rheobase)] if counted else []
-    _write_pages(paths.fi_curve_plot(job.results), curves, "no sweep for the rheobase")
+    write_pages(paths.fi_curve_plot(job.results), curves, "no sweep for the rheobase")
     tables = [paths.sweep_table(job.results, cell) for cell in job.settings["cells"]]
-    _write_pages(paths.impedance_plot(job.results), _impedances(tables), "no SineSpec sweep")
+    write_pages(paths.impedance_plot(job.results), _impedances(tables), "no SineSpec sweep")
     with replacing(paths.summary_plot(job.results)) as temporary, open(temporary, "wb") as stream:
         save_png(_summary(job, tables, amplitudes, counts, cells, rheobase), stream)
 
@@ -165,12 +164,12 @@ def _summary(
     )
     distinct = list({panel.feature: panel for panel in reversed(panels)}.values())[::-1]
     if not counted_enough(counts) or len(distinct) < 2:
-        return _empty("not enough features for a summary")
+        return text_figure("not enough features for a summary")
     best = max(tables, key=lambda table: len(read_table(table, ["sweep"])))
     parameters = sweep_parameters([best]).to_pylist()
     protocols = [row["protocol"] for row in parameters if row["ecode"] == "Step"]
     if not protocols:
-        return _empty("no step protocol for a summary")
+        return text_figure("no step protocol for a summary")
     rows = read_sweeps(best, [max(dict.fromkeys(protocols), key=protocols.count)])
     rows.sort(key=lambda row: row["amp"])
     scale = rheobase.get(rows[0]["cell"]) or rows[-1]["amp"] / 2.5
@@ -182,18 +181,3 @@ def _summary(
 def counted_enough(counts: Sequence[float]) -> bool:
     """Tell whether there are spikes to draw an f-I curve of."""
     return any(count for count in counts)
-
-
-def _empty(reason: str) -> Figure:
-    """Return a page that says why there is nothing to draw."""
-    figure = Figure(figsize=(5, 1.5))
-    figure.text(0.5, 0.5, reason, ha="center", va="center")
-    return figure
-
-
-def _write_pages(path: Path, figures: Iterable[Figure], without: str) -> None:
-    """Write one page a figure; a page that says `without` where there is none."""
-    pages = iter(figures)
-    first = next(pages, None) or _empty(without)
-    with replacing(path) as temporary, open(temporary, "wb") as stream:
-        save_pages(chain([first], pages), stream)

@@ -19,6 +19,7 @@ from ephysflow.io.provenance import Provenance
 from ephysflow.io.tables import PROVENANCE_KEY, write_table
 from ephysflow.job import Job
 from ephysflow.plots import campaign_steps
+from ephysflow.plots import pages as page_files
 from ephysflow.plots.campaign import (
     RasterPanel,
     RateSummary,
@@ -257,7 +258,7 @@ def pages(monkeypatch) -> list:
         drawn.extend(figures)
         save_pages(drawn, stream)
 
-    monkeypatch.setattr(campaign_steps, "save_pages", collect)
+    monkeypatch.setattr(page_files, "save_pages", collect)
     return drawn
 
 

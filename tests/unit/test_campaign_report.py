@@ -57,7 +57,7 @@ def expected(spikes, neurons, populations, trials):
             offset, start, stop = (trials[name][t] for name in ("offset", "t_start", "t_stop"))
             within = (time >= offset + start) & (time < offset + stop) & (gid == neurons["gid"][n])
             key = (label, int(neurons["gid"][n]), str(trials["window"][t]), int(trials["trial"][t]))
-            rows[key] = (time[within] - offset).tolist()
+            rows[key] = sorted((time[within] - offset).tolist())
     return rows
 
 

@@ -297,17 +297,15 @@ def test_without_any_usable_report_the_reason_is_said():
     assert "sim0/output/spikes.h5 is not HDF5" in str(error.value)
 
 
-def test_unsorted_spikes_give_the_results_of_sorted_ones():
+@pytest.mark.parametrize(
+    ("function", "made"), [("firing_rates", SHIPPED), ("spike_train_statistics", ("by_gid",))]
+)
+def test_unsorted_spikes_give_the_results_of_sorted_ones(function, made):
     order = np.random.default_rng(1).permutation(len(GID))
-    intervals = {
-        **FIRING_RATES,
-        "function": "spike_train_statistics",
-        "params": {"ISI": {}, "CV": {}, "LV": {}, "latency": {}},
-        "suffix": "_isi",
-    }
-    exclusions = run(with_spikes(GID[order], TIME[order]), features=[FIRING_RATES, intervals])
-    assert exclusions == []
-    for table in (*SHIPPED, "by_gid_isi"):
+    entry = {**FIRING_RATES, "function": function}
+    assert run(with_spikes(GID[order], TIME[order]), features=[entry]) == []
+    assert tables() == sorted(made)
+    for table in made:
         assert same_in(table, 0, 1)
 
 

@@ -1,4 +1,4 @@
-"""Rows of a report, sorted by observation: class, window, trial, neuron; within one in the order of the file.
+"""Rows of a report, sorted by observation: class, window, trial, neuron; within one by (section and) time.
 
 Observations are all pairs of a neuron and a trial; silent neurons have no rows. Windows are sorted as texts, as
 neuron classes are, whatever their order in the configuration. A spike in several trials or of a neuron in several

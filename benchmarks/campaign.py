@@ -19,10 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import yaml
 
 from efeatures import CORES, HERE, REPOSITORY, Usage, compiled, print_rules, usage, workflow
@@ -214,49 +210,13 @@ def limited(name: str, used: Usage, cpu: float, text: str) -> Row:
 
 
 def print_agreement(ours: Path, theirs: Path, names: Sequence[str]) -> bool:
-    """Print how far the tables of both sides are apart; return whether all are equal within a part in 1e9."""
-    print("\n| table | rows | largest relative difference |")
-    print("|---|---:|---:|")
-    equal = True
-    for name in names:
-        a, b = (_sorted_table(folder / f"{name}.parquet") for folder in (ours, theirs))
-        if a.num_rows != b.num_rows or set(a.column_names) != set(b.column_names):
-            print(
-                f"| {name} | {a.num_rows} here, {b.num_rows} there | columns {a.column_names}, {b.column_names} |"
-            )
-            equal = False
-            continue
-        largest = max(_difference(a[column], b[column]) for column in a.column_names)
-        equal &= largest <= 1e-9
-        print(f"| {name} | {a.num_rows} | {largest:.1e} |")
-    return equal
+    """Print how far the tables of both sides are apart; return whether all are equal within a part in 1e9.
 
-
-def _sorted_table(path: Path) -> pa.Table:
-    table = pq.ParquetFile(path).read()
-    columns = {
-        name: table[name].cast(pa.string()) if pa.types.is_dictionary(table[name].type) else table[name]
-        for name in table.column_names
-    }
-    keys = [name for name in (*GROUPBY, "trial", "gid", "bin") if name in columns]
-    table = pa.table(columns)
-    return table.take(pc.sort_indices(table, [(name, "ascending") for name in keys]))
-
-
-def _difference(ours: pa.ChunkedArray, theirs: pa.ChunkedArray) -> float:
-    """Return the largest relative difference of numbers; of lists, when they are equally long; of texts, 0 or infinity."""
-    if pa.types.is_list(ours.type):
-        if not pc.list_value_length(ours).equals(pc.list_value_length(theirs)):
-            return np.inf
-        return _difference(pc.list_flatten(ours), pc.list_flatten(theirs))
-    if pa.types.is_string(ours.type):
-        return 0.0 if ours.to_pylist() == theirs.cast(pa.string()).to_pylist() else np.inf
-    a, b = (column.to_numpy().astype(np.float64) for column in (ours, theirs))
-    if not np.array_equal(np.isnan(a), np.isnan(b)):
-        return np.inf
-    size = np.maximum(np.abs(a), np.abs(b))
-    with np.errstate(invalid="ignore"):
-        return float(np.nanmax(np.abs(a - b) / np.where(size > 0, size, 1.0), initial=0.0))
+    In a process of its own: a process that starts others hands its memory on to what is measured of them.
+    """
+    sys.stdout.flush()
+    command = [sys.executable, HERE / "compare_tables.py", ours, theirs, *names]
+    return subprocess.run(command).returncode == 0
 
 
 # ---------------------------------------------------------------------------------------------------- cases

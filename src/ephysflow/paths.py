@@ -96,6 +96,11 @@ def summary_tables(results: Path) -> list[Path]:
     return [results / "summary" / name for name in SUMMARY_TABLES]
 
 
+def campaigns_in_memory(results: Path) -> Path:
+    """What of the campaigns' configurations serves Python access and no job."""
+    return plan_folder(results) / "campaigns.json"
+
+
 def plan_folder(results: Path) -> Path:
     """Where the checked plan of each parse is kept, under its content hash."""
     return results / ".ephysflow"

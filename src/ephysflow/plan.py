@@ -40,7 +40,8 @@ class Plan:
     buckets : bucket -> its cells
     sets : target set ('' is the main one) -> its protocols -> the buckets that have them
     analyses : (campaign, analysis) -> its plan
-    options : ``plots``, ``per_cell``, ``absolute_amplitude``, ``example_data`` of the configuration
+    options : ``plots``, ``per_cell``, ``absolute_amplitude``, ``example_data`` of the configuration, and what of
+        ``campaigns`` serves Python access only
     notes : what the user should know: options not honoured, protocols that no cell has
     origin : ``config`` and ``files`` that the plan was made from
     """
@@ -226,7 +227,6 @@ class Plan:
             "results": str(self.results),
             "code": dict(self.code),
             "notes": list(self.notes),
-            "campaigns": json.dumps(self.options.get("campaigns", {})),
             "origin": json.dumps(self.origin),  # a text, because the order of its keys may have a meaning
         }
         lines = [canonical_json(head)]
@@ -234,6 +234,7 @@ class Plan:
             SEPARATOR.join((step, canonical_json(key), text)) for (step, key), text in self.items.items()
         ]
         content = "\n".join(lines) + "\n"
+        self._write_in_memory()
         path = paths.plan_folder(self.results) / f"plan-{digest(content)}.jsonl"
         if not path.is_file():
             write_text(path, content)
@@ -241,6 +242,13 @@ class Plan:
                 path, (0, 0)
             )  # a plan is as old as its last job, see `read_origin`; this one has run none
         return path
+
+    def _write_in_memory(self) -> None:
+        """Write what serves Python access only; no job depends on it, so no job could write it."""
+        path = paths.campaigns_in_memory(self.results)
+        content = json.dumps(self.options.get("campaigns", {}), indent=1)
+        if self.analyses and not (path.is_file() and path.read_text(encoding="utf-8") == content):
+            write_text(path, content)
 
 
 def read_job(plan_file: Path, step: str, key: Sequence[str] = ()) -> Job:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-
 from tests.campaigns import one_campaign, run_campaign
 
 CASES = [

@@ -88,9 +88,7 @@ def folder(tmp_path):
     in_memory = {"seed": {"le": 1}, "simulation_id": {"ne": 0}}
     settings = {"camp-1": {"spikes": {"custom": {"x": 1}, "simulations_filter_in_memory": in_memory}}}
     (results / ".ephysflow").mkdir()
-    (results / ".ephysflow/plan-0.jsonl").write_text(
-        json.dumps({"campaigns": json.dumps(settings)}) + "\nrest"
-    )
+    (results / ".ephysflow/campaigns.json").write_text(json.dumps(settings))
     return results
 
 
@@ -215,16 +213,12 @@ def test_filter(analysis):
         analysis.apply_filter({"volume": 1})
 
 
-def test_settings_of_the_last_plan(folder, analysis):
-    assert analysis.custom == {"x": 1}
-    for plan in (folder / ".ephysflow").iterdir():
-        plan.unlink()
-    fresh = open_results(folder).campaign["camp-1"].spikes
-    assert fresh.custom == {}
-    assert len(fresh.apply_filter().repo.report.df) == 12
-    (folder / ".ephysflow/plan-1.jsonl").write_text("[]\n")
-    with pytest.raises(ResultError, match="not a plan"):
-        open_results(folder).campaign["camp-1"].spikes.custom  # noqa: B018
+def test_damaged_settings_are_said(folder):
+    (folder / ".ephysflow/campaigns.json").write_text("[1")
+    with pytest.raises(ResultError, match="campaigns.json: cannot be read"):
+        _ = open_results(folder).campaign["camp-1"].spikes.custom
+    (folder / ".ephysflow/campaigns.json").unlink()
+    assert open_results(folder).campaign["camp-1"].spikes.custom == {}
 
 
 def test_nothing_is_read_before_it_is_asked_for(folder, analysis):

@@ -80,14 +80,6 @@ class AnalysisFile:
     analyses: dict[str, Analysis]
     notes: list[str]
 
-    def in_memory(self) -> dict[str, Any]:
-        """Return what serves Python access only and changes no result."""
-        return {
-            "simulations_filter_in_memory": self.simulations_filter_in_memory,
-            "custom": self.custom,
-            "analyses": {name: analysis.custom for name, analysis in self.analyses.items()},
-        }
-
 
 def read_analysis(path: Path) -> AnalysisFile:
     """Read a BlueETL analysis configuration; its paths are relative to it.

@@ -1,19 +1,21 @@
 """The step ``extract_report``: windows and report of the simulations of one bucket, one in memory at a time."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ephysflow import paths
 from ephysflow.campaign.functions.registry import TRIAL_STEP_FUNCTIONS
 from ephysflow.campaign.neurons_step import CircuitAccess
 from ephysflow.campaign.observations import Columns, SimulationReport
-from ephysflow.campaign.report import spike_rows, trace_rows, uncovered_windows
+from ephysflow.campaign.report import Spikes, spike_rows, trace_rows, uncovered_windows
 from ephysflow.campaign.reports import open_report
-from ephysflow.campaign.spikes import read_spikes
+from ephysflow.campaign.spikes import read_spikes, spike_populations
 from ephysflow.campaign.tables import (
     WINDOW_SCHEMA,
     finding,
@@ -79,11 +81,23 @@ def _extract(
     kind, path = item["report"]["type"], Path(simulation["report_file"])
     neurons, populations = chosen.neurons, chosen.populations
     if kind == "spikes":
-        spikes = {name: read_spikes(path, name) for name in dict.fromkeys(populations.values())}
+        spikes, silent = _spikes(path, dict.fromkeys(populations.values()))
         report, said = spike_rows(spikes, neurons, populations, trials, chosen.sizes)
-        return trials, report, said + uncovered_windows(trials, simulation["tstop"])
+        return trials, report, silent + said + uncovered_windows(trials, simulation["tstop"])
     report, said = trace_rows(partial(open_report, path), neurons, populations, trials, kind)
     return trials, report, said
+
+
+def _spikes(path: Path, populations: Iterable[str]) -> tuple[dict[str, Spikes], list[tuple[str, str]]]:
+    """Return the spikes of each population; one that the file does not have is silent, which is said."""
+    there = spike_populations(path)
+    absent = [name for name in populations if there and name not in there]
+    spikes = {
+        name: (np.empty(0, np.int64), np.empty(0)) if name in absent else read_spikes(path, name)
+        for name in populations
+    }
+    reason = f"is not in {path} (there is: {', '.join(there)}): taken as silent"
+    return spikes, [(f"population {name}", reason) for name in absent]
 
 
 def _dynamic_offsets(
@@ -98,7 +112,8 @@ def _dynamic_offsets(
     for label, window in dynamic.items():
         step = window["trial_step"]
         gids = trial_step_gids(step, circuit.population, circuit.node_set, item["seed"])
-        spikes = read_spikes(Path(simulation["spikes_file"]), circuit.population(step["population"]).name)
+        name = circuit.population(step["population"]).name
+        spikes = _spikes(Path(simulation["spikes_file"]), [name])[0][name]
         function = _trial_step_function(step["function"], item["user_folder"])
         offsets[label] = dynamic_offset(window, spikes, gids, function)
     return offsets

@@ -174,7 +174,10 @@ def _is_one_of(values: np.ndarray, wanted: Sequence[Any]) -> np.ndarray:
     present = [value for value in wanted if not _is_missing(value)]
     if values.dtype == object:
         known = set(present)  # 1, 1.0 and True have one hash
-        return np.array([_is_hashable(value) and value in known for value in values], dtype=bool)
+        try:
+            return np.fromiter(map(known.__contains__, values), dtype=bool, count=len(values))
+        except TypeError:  # a list among the values
+            return np.array([_is_hashable(value) and value in known for value in values], dtype=bool)
     numbers = [value for value in present if not isinstance(value, str)]
     if not numbers:
         return np.zeros(len(values), dtype=bool)

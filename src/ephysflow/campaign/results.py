@@ -333,17 +333,14 @@ class Results:
 
     @cached_property
     def _settings(self) -> Mapping[str, Any]:
-        """What the plan that was run last says of the campaigns."""
-        plans = sorted(
-            paths.plan_folder(self.folder).glob("plan-*.jsonl"), key=lambda plan: plan.stat().st_mtime
-        )
-        if not plans:
+        """What of the campaigns' configurations serves no job: custom, simulations_filter_in_memory."""
+        path = paths.campaigns_in_memory(self.folder)
+        if not path.is_file():
             return {}
         try:
-            with open(plans[-1], encoding="utf-8") as stream:
-                return json.loads(json.loads(stream.readline()).get("campaigns", "{}"))
-        except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise ResultError(f"{plans[-1]}: is not a plan of ephysflow: {error}") from None
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ResultError(f"{path}: cannot be read: {error}") from None
 
 
 def open_results(folder: str | Path = "results") -> Results:

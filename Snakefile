@@ -35,3 +35,8 @@ rule all:
     default_target: True
     input:
         plan.all_outputs(),
+
+
+onsuccess:
+    # what was left out did not stop the run; it must not stay unseen either
+    print("\n".join(plan.left_out()))

@@ -221,6 +221,29 @@ class Plan:
             *(self.summary_outputs() if self.cells else []),
         ]
 
+    def left_out(self) -> list[str]:
+        """Return what a run that ended well should say: from where something was left out, and where the reasons are."""
+        from ephysflow.io.tables import read_rows
+
+        tables = {
+            f"campaign {campaign}, analysis {name}": (
+                paths.campaign_exclusions(self.results, campaign, name),
+                f"ephysflow show {self.results}",
+            )
+            for campaign, name in self.analyses
+        }
+        if self.cells:
+            tables["recordings"] = (
+                paths.exclusions(self.results),
+                str(self.results / "summary/exclusions.csv"),
+            )
+        lines = []
+        for what, (table, reasons) in tables.items():
+            rows = read_rows(table) if table.is_file() else []
+            if count := sum(not row.get("kept") for row in rows):
+                lines.append(f"{what}: {count} left out (why: {reasons})")
+        return lines
+
     def write(self) -> Path:
         """Write the plan under its content hash, if it is not there yet, and return where."""
         head = {

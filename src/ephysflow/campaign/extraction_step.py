@@ -1,7 +1,7 @@
 """The step ``extract_report``: windows and report of the simulations of one bucket, one in memory at a time."""
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -88,10 +88,16 @@ def _extract(
     return trials, report, said
 
 
-def _spikes(path: Path, populations: Iterable[str]) -> tuple[dict[str, Spikes], list[tuple[str, str]]]:
-    """Return the spikes of each population; one that the file does not have is silent, which is said."""
+def _spikes(path: Path, populations: Collection[str]) -> tuple[dict[str, Spikes], list[tuple[str, str]]]:
+    """Return the spikes of each population.
+
+    A population that the file does not have beside others is silent, which is said; when it has none of them, it is
+    taken for the wrong file.
+    """
     there = spike_populations(path)
-    absent = [name for name in populations if there and name not in there]
+    absent = [name for name in populations if name not in there]
+    if not there or len(absent) == len(populations):
+        absent = []
     spikes = {
         name: (np.empty(0, np.int64), np.empty(0)) if name in absent else read_spikes(path, name)
         for name in populations

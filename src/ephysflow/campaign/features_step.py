@@ -256,7 +256,8 @@ def check_table_name(name: Any, function: str) -> None:
 def _spread(values: np.ndarray, group: np.ndarray) -> Any:
     if values.dtype.kind in "UO":
         short = labels(values)
-        return short.take(pa.array(group))
+        # not take(): it would import pyarrow.compute
+        return pa.DictionaryArray.from_arrays(pa.array(short.indices.to_numpy()[group]), short.dictionary)
     return values[group]
 
 

@@ -14,7 +14,11 @@ from ephysflow.campaign.analysis_config import Analysis, check_filter
 from ephysflow.campaign.analysis_plan import ALL_SIMULATIONS, AnalysisPlan, Computation, PlannedSimulation
 from ephysflow.campaign.campaign_file import Campaign, read_campaign
 from ephysflow.campaign.feature_entries import FeatureEntry
-from ephysflow.campaign.functions.registry import TRIAL_STEP_FUNCTIONS, shipped_function
+from ephysflow.campaign.functions.registry import (
+    FEATURE_FUNCTIONS,
+    TRIAL_STEP_FUNCTIONS,
+    shipped_function,
+)
 from ephysflow.campaign.neurons import SEQUENTIAL
 from ephysflow.campaign.query import matches
 from ephysflow.campaign.settings import CampaignSettings
@@ -59,9 +63,12 @@ def plan_campaign(
         naming what is wrong and what is allowed.
     """
     campaign = read_campaign(settings.analyses.simulation_campaign)
-    check_filter(settings.analyses.simulations_filter, campaign.condition_names)
-    check_filter(settings.analyses.simulations_filter_in_memory, campaign.condition_names)
-    wanted = _filtered(campaign, settings.analyses.simulations_filter)
+    if not campaign.paths:
+        raise ConfigurationError(f"{campaign.file}: lists no simulation")
+    for key in ("simulations_filter", "simulations_filter_in_memory"):
+        query = getattr(settings.analyses, key)
+        check_filter(query, campaign.condition_names, f"{settings.where}: {key}")
+    wanted = _filtered(campaign, settings)
     everything = [_find(campaign, i) for i in range(len(campaign.paths))]
     # ids must not depend on the filter
     first_with: dict[str, int] = {}
@@ -83,14 +90,14 @@ def plan_campaign(
     return items, plans, notes
 
 
-def _filtered(campaign: Campaign, simulations_filter: Any) -> list[int]:
+def _filtered(campaign: Campaign, settings: CampaignSettings) -> list[int]:
     """Return the ids of the simulations that the filter lets through."""
     columns: dict[str, np.ndarray] = {"simulation_id": np.arange(len(campaign.paths))}
     for name in campaign.condition_names:
         values = np.empty(len(campaign.paths), dtype=object)
         values[:] = [conditions[name] for conditions in campaign.conditions]
         columns[name] = values
-    mask = matches(simulations_filter, columns, f"{campaign.file}: simulations_filter")
+    mask = matches(settings.analyses.simulations_filter, columns, f"{settings.where}: simulations_filter")
     return np.flatnonzero(mask).tolist()
 
 
@@ -102,6 +109,10 @@ def _find(campaign: Campaign, i: int) -> _Found:
         return _Found(i, None, f"missing: {path} is not a local path")
     path = _usable_path(campaign, i)
     if not os.path.isfile(path):
+        if os.path.isfile(os.path.join(os.path.dirname(path), "BlueConfig")):
+            return _Found(
+                i, None, f"not supported: {path} is not there, but a BlueConfig simulation, which is not read"
+            )
         return _Found(i, None, f"missing: {path} is not there")
     try:
         return _Found(i, read_simulation(Path(path)), "")
@@ -379,18 +390,19 @@ def _bucket(key: str, count: int | None) -> str:
 def _trial_step_code(name: str, settings: CampaignSettings, hasher: CodeHasher) -> str:
     if name in TRIAL_STEP_FUNCTIONS:
         return hasher.library([TRIAL_STEP_FUNCTIONS[name][0]])
-    return _user_code(name, settings, hasher)
+    return _user_code(name, settings, hasher, TRIAL_STEP_FUNCTIONS)
 
 
 def _are_own(functions: Mapping[str, str]) -> bool:
     return any(name not in TRIAL_STEP_FUNCTIONS for name in functions)
 
 
-def _user_code(name: str, settings: CampaignSettings, hasher: CodeHasher) -> str:
+def _user_code(name: str, settings: CampaignSettings, hasher: CodeHasher, shipped: Iterable[str]) -> str:
     module = name.rpartition(".")[0]
     if not module:
         raise ConfigurationError(
-            f"{settings.where}: function {name!r} is neither shipped nor a dotted path (module.function)"
+            f"{settings.where}: function {name!r} is neither shipped ({', '.join(shipped)}) nor a dotted path "
+            "(module.function)"
         )
     try:
         code = hasher.user_module(module, settings.folder)
@@ -404,7 +416,7 @@ def _feature_code(entry: FeatureEntry, settings: CampaignSettings, hasher: CodeH
     shipped = shipped_function(entry.function)
     if shipped is not None:
         return hasher.library([shipped.module])
-    return _user_code(entry.function, settings, hasher)
+    return _user_code(entry.function, settings, hasher, FEATURE_FUNCTIONS)
 
 
 def _check_params(entry: FeatureEntry, read: Mapping[str, Any], where: str) -> None:

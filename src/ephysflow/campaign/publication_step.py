@@ -221,6 +221,8 @@ def _common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
 
 def _in_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return a table with the columns of a schema, null where it has none of this name."""
+    if table.schema.equals(schema):
+        return table
     for column in schema:
         if column.name not in table.column_names:
             table = table.append_column(column, pa.nulls(table.num_rows, column.type))

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 from ephysflow.campaign.functions.firing_rates import firing_rates
 from ephysflow.campaign.functions.registry import FEATURE_FUNCTIONS
 from ephysflow.campaign.observations import FeatureRows, Observations, observe
-from ephysflow.errors import CampaignError
+from ephysflow.errors import CampaignError, ConfigurationError
 
 DEFAULT = ["simulation_id", "circuit_id", "neuron_class", "window"]
 NEURON = ("circuit_id", "neuron_class", "gid")
@@ -251,7 +251,7 @@ def test_windows_of_different_bounds_have_no_common_rate():
 def test_unusable_parameter_and_window_are_refused():
     """A text is not true; a histogram of a million million bins is not made."""
     neurons = neurons_of({"a": [1]})
-    with pytest.raises(CampaignError, match="export_all_neurons is 'no'"):
+    with pytest.raises(ConfigurationError, match="export_all_neurons is 'no'"):
         tables_of([report_of(neurons, trials_of({"w": (0.0, 1.0, 1)}), {})], export_all_neurons="no")
     with pytest.raises(CampaignError, match="bins of 1 ms"):
         tables_of([report_of(neurons, trials_of({"w": (0.0, 1e12, 1)}), {})])

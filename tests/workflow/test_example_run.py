@@ -18,6 +18,7 @@ from ephysflow.io.tables import read_rows
 from ephysflow.io.yaml_files import read_yaml
 from ephysflow.planning import make_plan
 from ephysflow.recordings.table import read_sweeps, sweep_parameters
+from ephysflow.verification import expected_files
 
 from .folders import Folder
 
@@ -39,7 +40,7 @@ def strict_json(path: Path) -> Any:
 def test_every_file_of_the_plan_is_there(example):
     config = Path("config/config.yaml")
     plan = make_plan(load(read_yaml(config), [config]), CodeHasher())
-    outputs = plan.all_outputs()
+    outputs = expected_files(plan)
     assert len(outputs) > 40
     assert [str(path) for path in outputs if not path.is_file() or not path.stat().st_size] == []
 

@@ -1,5 +1,6 @@
 """Feature entries of an analysis configuration: what to compute, checked and expanded into combinations."""
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -100,7 +101,12 @@ def read_entries(
             own.append(str(error))
         else:
             if shipped and (unread := _unread(entries[where], shipped)):
-                notes.append(f"{where}: {item['function']} does not read {unread}")
+                own += _misspelt(unread, shipped)
+                known = ", ".join(shipped.parameters) or "none"
+                notes.append(
+                    f"{where}: {item['function']} does not read {', '.join(unread)} of its parameters: they change no "
+                    f"result (known: {known})"
+                )
         problems += [f"{where}: {problem}" for problem in own]
     return ReadEntries(list(entries.values()), problems + _clashes(entries), notes)
 
@@ -164,14 +170,16 @@ def _name_problems(item: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _unread(entry: FeatureEntry, shipped: ShippedFunction) -> str:
-    """Return the parameters that cannot change a result, with those that can; '' when there are none."""
+def _unread(entry: FeatureEntry, shipped: ShippedFunction) -> list[str]:
+    """Return the parameters that cannot change a result."""
     given = dict.fromkeys(name for combination in entry.combinations for name in combination.params)
-    unread = [name for name in given if name not in shipped.parameters]
-    if not unread:
-        return ""
-    known = ", ".join(shipped.parameters) or "none"
-    return f"{', '.join(unread)} of its parameters: they change no result (known: {known})"
+    return [name for name in given if name not in shipped.parameters]
+
+
+def _misspelt(unread: Sequence[str], shipped: ShippedFunction) -> list[str]:
+    """Return a problem for each parameter that is read by no other name than a similar one."""
+    close = {name: difflib.get_close_matches(name, shipped.parameters, 1, 0.8) for name in unread}
+    return [f"params.{name}: unknown; did you mean {found[0]}?" for name, found in close.items() if found]
 
 
 def _clashes(entries: Mapping[str, FeatureEntry]) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ephysflow.campaign.functions.gaussian import gaussian_smoothed
 from ephysflow.campaign.observations import FeatureRows, Observations
-from ephysflow.errors import CampaignError
+from ephysflow.errors import CampaignError, ConfigurationError
 
 SMOOTHING_SIGMA = 4.0
 """Standard deviation of the smoothed histogram [bins of 1 ms]; the column's name says 3 ms, as it does in BlueETL."""
@@ -75,9 +75,7 @@ def firing_rates(observations: Observations, params: Mapping[str, Any]) -> dict[
     CampaignError
         if a group pools windows of different bounds, which have no common rate; names the group.
     """
-    export_all = params.get("export_all_neurons", False)
-    if not isinstance(export_all, bool):
-        raise CampaignError(f"firing_rates: export_all_neurons is {export_all!r}; it must be true or false")
+    export_all = check_params(params)
     runs = _runs(observations)
     t_start, duration = _bounds(observations, runs)
     members = _members(observations)
@@ -94,6 +92,20 @@ def firing_rates(observations: Observations, params: Mapping[str, Any]) -> dict[
         "by_neuron_class_and_trial": _by_neuron_class_and_trial(observations, runs),
         "histograms": histograms,
     }
+
+
+def check_params(params: Mapping[str, Any]) -> bool:
+    """Return ``export_all_neurons``.
+
+    Raises
+    ------
+    ConfigurationError
+        if it is neither true nor false.
+    """
+    export_all = params.get("export_all_neurons", False)
+    if not isinstance(export_all, bool):
+        raise ConfigurationError(f"params: export_all_neurons is {export_all!r}; allowed: true or false")
+    return export_all
 
 
 def _runs(observations: Observations) -> _Runs:

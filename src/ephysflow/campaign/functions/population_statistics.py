@@ -68,7 +68,7 @@ def population_statistics(observations: Observations, params: Mapping[str, Any])
 
     Returns
     -------
-    Table ``by_neuron_class`` with one row a group and one list column a feature, in the order of `params`.
+    Table ``by_neuron_class`` with one row a group and one list column a feature.
 
     Raises
     ------

@@ -36,6 +36,7 @@ FEATURE_FUNCTIONS: dict[str, ShippedFunction] = {
         function="firing_rates",
         tables=("by_gid", "by_gid_and_trial", "by_neuron_class", "by_neuron_class_and_trial", "histograms"),
         parameters={"export_all_neurons": False},
+        checked=True,
         aliases=("blueetl.external.bnac.calculate_features.calculate_features_multi",),
     ),
     "population_statistics": ShippedFunction(

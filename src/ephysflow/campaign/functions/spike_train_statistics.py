@@ -46,7 +46,7 @@ def spike_train_statistics(observations: Observations, params: Mapping[str, Any]
     Returns
     -------
     Table ``by_gid`` with index ``gid, neuron_class_index`` (without those in ``groupby``), one row a neuron of the
-    group, sorted by gid, and one column a feature, in the order of `params`.
+    group, sorted by gid, and one column a feature.
 
     Raises
     ------

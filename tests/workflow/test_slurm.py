@@ -10,6 +10,7 @@ import pytest
 from tests.plan.conftest import CONFIG, Workflow, sheet, write_cell
 
 from .folders import Folder
+from .small_campaign import write_small_campaign
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +37,8 @@ def test_results_are_those_of_a_local_run(slurm, tmp_path, monkeypatch):
     workflow = Workflow(tmp_path / "w")
     write_cell(workflow.folder / "data" / "a")
     (workflow.folder / "sheet.tsv").write_text(sheet("a"))
-    workflow.write_config(CONFIG)
+    write_small_campaign(workflow.folder)
+    workflow.write_config({**CONFIG, "campaign": {"c": {"analysis_config": "analysis.yaml", "buckets": 1}}})
     workflow.run()
     local = tmp_path / "local"
     (workflow.folder / "results").rename(local)

@@ -306,8 +306,6 @@ def combinations(bench: Bench) -> bool:
                     fine,
                 )
             )
-        if bench.python and number == 1:
-            rows.append(Row(f"{PEER}, one combination", bench.peer(configs[0])))
         reached &= print_rows(f"3. Combinations: {kind}", rows)
     return reached
 

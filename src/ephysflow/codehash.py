@@ -7,15 +7,19 @@ Parent packages' ``__init__`` modules count only where something is imported fro
 
 import ast
 import json
+import sysconfig
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 from ephysflow.errors import ConfigurationError
 from ephysflow.io.atomic import write_text
 from ephysflow.io.canonical import canonical_json, digest
-from ephysflow.user_modules import find_user_module, module_file
+from ephysflow.user_modules import find_user_module, importable_file, module_file
 
 PACKAGE = "ephysflow"
+STANDARD_LIBRARY = sysconfig.get_path("stdlib")
+INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def syntax_digest(tree: ast.Module) -> str:
@@ -80,16 +84,28 @@ class CodeHasher:
         return self._closure(modules, lambda name: _library_file(root, name))
 
     def user_module(self, module: str, folder: Path) -> str:
-        """Return the hash of a user's module and of the modules beside it that it imports.
+        """Return the hash of a user's module and of the user's modules that it imports, directly or not.
+
+        These are the modules beside the configuration and those that are imported from elsewhere but belong neither
+        to the standard library nor to installed packages: of ``PYTHONPATH`` and of editable installs. Of an installed
+        package only the one that `module` itself is in counts.
 
         Raises
         ------
         ConfigurationError
             if no such module is found in `folder` or among the installed ones.
         """
-        found = find_user_module(module, folder)
-        beside = found.parents[module.count(".") + (found.name == "__init__.py")]
-        return self._closure([module], lambda name: module_file(beside, name))
+        find_user_module(module, folder)
+        own = module.partition(".")[0]
+
+        @cache
+        def find(name: str) -> Path | None:
+            if beside := module_file(folder, name):
+                return beside
+            found = importable_file(name)
+            return found if found and (name.partition(".")[0] == own or not _is_installed(found)) else None
+
+        return self._closure([module], find)
 
     def _closure(self, modules: Iterable[str], find: Callable[[str], Path | None]) -> str:
         waiting, seen = list(modules), dict[str, str]()
@@ -123,6 +139,11 @@ class CodeHasher:
                 raise ConfigurationError(f"{path}: line {error.lineno}: {error.msg}") from None
         code, imports = self._known[key]
         return code, imports
+
+
+def _is_installed(file: Path) -> bool:
+    """Return whether a module is of the standard library or of a package that was installed as a copy."""
+    return file.is_relative_to(STANDARD_LIBRARY) or not INSTALLED.isdisjoint(file.parts)
 
 
 def _library_file(root: Path, name: str) -> Path | None:

@@ -31,9 +31,10 @@ STEPS = {
     "summarise": Step(("ephysflow.summary",)),
     "example_campaign": Step(("ephysflow.example.campaign_step",), ("numpy", "h5py")),
     "select_neurons": Step(("ephysflow.campaign.neurons_step",), ("numpy", "libsonata")),
-    "extract_report": Step(("ephysflow.campaign.extraction_step",), ("numpy", "h5py")),
+    "extract_report": Step(("ephysflow.campaign.extraction_step",), ("numpy", "h5py", "libsonata")),
     "publish_repo": Step(("ephysflow.campaign.repo_step",)),
-    "compute_features": Step(("ephysflow.campaign.features_step",), ("numpy", "pandas", "efel")),
+    # packages that a function needs beside these stand in the settings of its jobs
+    "compute_features": Step(("ephysflow.campaign.features_step",), ("numpy",)),
     "publish_features": Step(("ephysflow.campaign.publication_step",)),
     "plot_rasters": Step(("ephysflow.plots.campaign_steps",), ("matplotlib",)),
     "plot_firing_rates": Step(("ephysflow.plots.campaign_steps",), ("matplotlib",)),

@@ -1,6 +1,7 @@
 """A user's own readers and stimulus classes: Python files beside the configuration, or installed."""
 
 import ast
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -12,19 +13,14 @@ from ephysflow.errors import ConfigurationError
 def find_user_module(module: str, folder: Path) -> Path:
     """Return the file of a user's module: beside the configuration first, then among the installed ones.
 
+    Nothing is imported.
+
     Raises
     ------
     ConfigurationError
         if it is in neither.
     """
-    found = module_file(folder, module)
-    if found is None:
-        try:
-            spec = importlib.util.find_spec(module)
-        except (ImportError, ValueError):
-            spec = None
-        if spec is not None and spec.origin and spec.origin.endswith(".py"):
-            found = Path(spec.origin)
+    found = module_file(folder, module) or importable_file(module)
     if found is None:
         raise ConfigurationError(f"module {module!r} is neither a Python file in {folder} nor installed")
     return found
@@ -67,6 +63,9 @@ def load_user_object(dotted: str, folder: Path | None) -> Any:
         sys.path.insert(0, str(folder.resolve()))  # so that it can import what lies beside it
     module = sys.modules.get(module_name)
     if module is None or Path(module.__file__ or "").resolve() != path.resolve():
+        parent = module_name.rpartition(".")[0]
+        if parent and module_file(folder, module_name) is None:
+            importlib.import_module(parent)  # an installed package may prepare what its modules need
         spec = importlib.util.spec_from_file_location(module_name, path)
         assert spec is not None
         assert spec.loader is not None
@@ -80,6 +79,21 @@ def load_user_object(dotted: str, folder: Path | None) -> Any:
     if not hasattr(module, name):
         raise ConfigurationError(f"{path}: has no {name!r} (asked for as {dotted!r})")
     return getattr(module, name)
+
+
+def importable_file(name: str) -> Path | None:
+    """Return the Python file that ``import name`` would read, or None; nothing is imported, no parent package either."""
+    top, _, rest = name.partition(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not rest:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    found = (module_file(Path(folder), rest) for folder in spec.submodule_search_locations or ())
+    return next(filter(None, found), None)
 
 
 def module_file(folder: Path, name: str) -> Path | None:

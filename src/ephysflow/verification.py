@@ -93,9 +93,9 @@ def _checked_provenance(path: Path) -> Provenance | None:
                     raise ResultError(f"{path}: damaged: {error}") from None
         return read_provenance(path)
     if path.suffix == ".zip":
-        with FeatureFile(path) as features:
-            features.check()
-            return features.provenance
+        features = FeatureFile(path)
+        features.check()
+        return features.provenance
     if path.name == campaign_files.ENTRIES:
         campaign_files.named_tables(path.parent)
         return None

@@ -1,5 +1,6 @@
 """What reruns when, for simulation campaigns. One test, one change, the exact set of jobs."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -318,6 +319,24 @@ def test_an_analysis_added(campaign, change):
     change(ANALYSIS["analysis"]["other"], "analysis", "third")
     there = selection("other") | after_selection("other")
     assert campaign.plan() == {job.replace("(other", "(third") for job in there}
+
+
+def test_a_condition_added(campaign):
+    content = json.loads((campaign.folder / "campaign.json").read_text())
+    for row in content["data"]:
+        row["label"] = f"run {row['seed']}"
+    (campaign.folder / "campaign.json").write_text(json.dumps(content))
+    # no number depends on it; the functions that may look at `repo` run again
+    assert campaign.plan() == AFTER_LISTING
+
+
+def test_order_of_windows(campaign, change):
+    windows = campaign.analysis["analysis"]["main"]["extraction"]["windows"]
+    assert len(windows) > 1
+    change(dict(reversed(windows.items())), *EXTRACTION, "windows")
+    planned = campaign.plan()
+    assert "publish_repo(main)" in planned
+    assert not {job for job in planned if job.startswith(("extract_report", "select_neurons"))}
 
 
 def test_recordings_added(campaign):

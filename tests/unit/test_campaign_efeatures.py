@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from campaign_reports import neurons_of, report_of, trials_of
 
 from ephysflow.campaign.functions.efeatures import check_params, efeatures
 from ephysflow.campaign.observations import SimulationReport, observe
@@ -92,7 +93,33 @@ def test_index_leaves_out_the_keys():
     table = efeatures(
         observe([report([voltage([])])], ("simulation_id", "window", "gid")), {"efeatures": ["Spikecount"]}
     )["efeatures"]
-    assert list(table.index) == ["neuron_class_index", "trial", "efeature"]
+    assert list(table.index) == ["neuron_class", "neuron_class_index", "trial", "efeature"]
+
+
+def test_index_tells_neurons_of_one_gid_apart():
+    reports = [
+        report_of(
+            neurons_of({"A": [0], "B": [0]}, circuit_id),
+            trials_of({"w": (START, STOP - START, 1)}, simulation_id, circuit_id),
+            {},
+            "value",
+        )
+        for simulation_id, circuit_id in ((0, 1), (1, 0))
+    ]
+    params = {"efeatures": ["Spikecount", "voltage_base"]}
+    index = efeatures(observe(reports, ("window",)), params)["efeatures"].index
+    assert {name: column.tolist() for name, column in index.items()} == {
+        "circuit_id": [1, 1, 1, 1, 0, 0, 0, 0],
+        "neuron_class": ["A", "A", "B", "B"] * 2,
+        "gid": [0] * 8,
+        "neuron_class_index": [0] * 8,
+        "simulation_id": [0, 0, 0, 0, 1, 1, 1, 1],
+        "trial": [0] * 8,
+        "efeature": ["Spikecount", "voltage_base"] * 4,
+    }
+    usual = observe(reports, ("simulation_id", "circuit_id", "neuron_class", "window"))
+    names = ["gid", "neuron_class_index", "trial", "efeature"]
+    assert list(efeatures(usual, params)["efeatures"].index) == names
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,10 @@ def test_no_observations():
 
 def test_mixed_windows_are_refused():
     reports = [report([[[30.0]]], window="a"), report([[[3.0]]], (0.0, 70.0), window="b")]
-    with pytest.raises(CampaignError, match=r"PSTH: group .* t_start 0 and 20 ms; needed: equal bounds"):
+    message = (
+        r"PSTH: group .* pools windows of different bounds \(a: 20 to 90 ms, b: 0 to 70 ms\); add window"
+    )
+    with pytest.raises(CampaignError, match=message):
         computed(reports, {"PSTH": {}}, ("neuron_class",))
 
 

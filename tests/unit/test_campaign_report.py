@@ -292,3 +292,18 @@ def test_more_rows_than_fit_in_memory_are_refused(monkeypatch):
     monkeypatch.setattr(module, "MAX_TRACE_ROWS", 5)
     with pytest.raises(CampaignError, match="6 values are asked for; at most 5"):
         traces({"a": [1]}, trials_of(("w", 0, 0, 0, 1)))
+
+
+def test_more_observations_than_fit_in_memory_are_refused(monkeypatch):
+    """Neither spikes nor a report are read for them."""
+    neurons, trials = neurons_of({"a": {1, 2, 3}}), trials_of(("w", 0, 0, 0, 1), ("w", 1, 5, 0, 1))
+    none = (np.empty(0, np.int64), np.empty(0))
+    monkeypatch.setattr(module, "MAX_OBSERVATIONS", 6)
+    report, _ = spike_rows({"p": none}, neurons, {"a": "p"}, trials)
+    assert len(report.neuron) == 6
+    monkeypatch.setattr(module, "MAX_OBSERVATIONS", 5)
+    message = r"3 neurons in 2 trials are 6 observations; at most 5 are allowed: use fewer neurons \(limit\)"
+    with pytest.raises(CampaignError, match=message):
+        spike_rows({"p": none}, neurons, {"a": "p"}, trials)
+    with pytest.raises(CampaignError, match=message):
+        trace_rows(pytest.fail, neurons, {"a": "p"}, trials, "soma")

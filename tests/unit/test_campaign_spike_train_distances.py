@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+from campaign_reports import neurons_of, report_of, trials_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -131,7 +132,9 @@ def test_table_has_a_row_for_each_pair_of_a_trial():
     table = spike_train_distances(observe(reports, ("simulation_id", "window")), {})["distances"]
     assert {name: column.tolist() for name, column in table.index.items()} == {
         "trial": [0, 0, 0, 1, 1, 1] * 2,
+        "neuron_class": ["A"] * 12,
         "gid": [0, 0, 10] * 4,
+        "other_neuron_class": ["A"] * 12,
         "other_gid": [10, 20, 20] * 4,
     }
     assert table.group.tolist() == [0] * 6 + [1] * 6
@@ -146,6 +149,32 @@ def test_keys_that_tell_trials_apart_are_in_the_index():
     table = spike_train_distances(observe(reports, ("neuron_class",)), {})["distances"]
     assert list(table.index) == ["simulation_id", "window", "trial", "gid", "other_gid"]
     assert table.index["simulation_id"].tolist() == [0, 1]
+
+
+def test_keys_that_tell_neurons_apart_are_in_the_index():
+    reports = [
+        report_of(
+            neurons_of({"A": [3], "B": [0, 3]}, circuit_id),
+            trials_of({"w": (0.0, 90.0, 1)}, simulation_id, circuit_id),
+            {(0, 0): TRAINS[0]},
+        )
+        for simulation_id, circuit_id in ((0, 1), (1, 0))
+    ]
+    index = spike_train_distances(observe(reports, ("window",)), {})["distances"].index
+    assert {name: column.tolist() for name, column in index.items()} == {
+        "simulation_id": [0, 0, 0, 1, 1, 1],
+        "trial": [0] * 6,
+        "circuit_id": [1, 1, 1, 0, 0, 0],
+        "neuron_class": ["A", "A", "B"] * 2,
+        "gid": [3, 3, 0] * 2,
+        "other_neuron_class": ["B"] * 6,
+        "other_gid": [0, 3, 3] * 2,
+    }
+    usual = observe(reports, ("simulation_id", "circuit_id", "neuron_class", "window"))
+    assert list(spike_train_distances(usual, {})["distances"].index) == ["trial", "gid", "other_gid"]
+    by_gid = spike_train_distances(observe(reports, ("simulation_id", "window", "gid")), {})["distances"]
+    assert list(by_gid.index) == ["trial", "neuron_class", "other_neuron_class", "other_gid"]
+    assert by_gid.index["other_gid"].tolist() == [3, 3]
 
 
 def test_no_spikes_and_no_pairs():

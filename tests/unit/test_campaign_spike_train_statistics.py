@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from campaign_reports import neurons_of, records_of, report_of, spike_reports, trials_of
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ephysflow.campaign.functions.spike_train_statistics import (
@@ -110,10 +111,41 @@ def test_gid_among_the_keys():
     assert found.values["spike_count"].tolist() == [6, 6, 7, 14]
 
 
-def test_rows_are_sorted_by_gid_when_classes_are_mixed():
-    found = table([report([TRAINS], gids=[5, 9, 1, 5], classes=["A", "A", "B", "B"])], groupby=("window",))
-    assert found.index["gid"].tolist() == [1, 5, 5, 9]
-    assert found.values["spike_count"].tolist() == [7, 6, 14, 6]
+@pytest.mark.parametrize("simulation", [(), ("simulation_id",)])
+def test_neurons_of_one_gid_in_different_classes_are_different_neurons(simulation):
+    """Gid 0 of two populations: the rank in the class is 0 for both, too."""
+    two = report_of(
+        neurons_of({"B": [0], "A": [0, 3]}),
+        trials_of({"w": (20.0, 70.0, 1)}),
+        {(0, 0): [30, 32], (1, 0): [40], (2, 0): [50, 60, 70]},
+    )
+    found = table([two], groupby=(*simulation, "window"))
+    index = {name: column.tolist() for name, column in found.index.items()}
+    assert index.pop("circuit_id", [0, 0, 0]) == [0, 0, 0]
+    assert index == {"neuron_class": ["A", "A", "B"], "gid": [0, 3, 0], "neuron_class_index": [0, 1, 0]}
+    assert found.values["spike_count"].tolist() == [2, 1, 3]
+    assert found.values["MFR"].tolist() == pytest.approx([2 / 0.07, 1 / 0.07, 3 / 0.07])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    spike_reports(),
+    st.lists(st.sampled_from(["simulation_id", "circuit_id", "neuron_class", "window", "gid"]), unique=True),
+)
+def test_each_row_is_one_neuron_of_one_group(reports, groupby):
+    """Whatever the grouping, key and index tell rows apart, and their spikes are those of that neuron."""
+    observations = observe(reports, groupby)
+    found = spike_train_statistics(observations, {"spike_count": {}})["by_gid"]
+    columns = {name: values[found.group] for name, values in observations.groups.items()} | found.index
+    rows = list(zip(*(values.tolist() for values in columns.values()), strict=True))
+    expected: dict = {}
+    for record in records_of(reports):
+        key = tuple(record[name] for name in columns)
+        expected[key] = expected.get(key, 0) + len(record["rows"])
+    assert dict(zip(rows, found.values["spike_count"].tolist(), strict=True)) == expected
+    assert len(rows) == len(expected)
+    assert {"neuron_class", "gid"} <= set(columns)
+    assert {"simulation_id", "circuit_id"} & set(columns)
 
 
 @given(st.lists(st.lists(st.integers(20, 89), unique=True, max_size=8), min_size=6, max_size=6))

@@ -1,6 +1,5 @@
 """The analysis configuration of BlueETL (version 4): checked, completed, paths usable, references resolved."""
 
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ephysflow.campaign.feature_entries import FILE_NAME, FeatureEntry, read_entries
+from ephysflow.campaign.plain_values import value_problem
 from ephysflow.campaign.query import Query, check_query, query_columns
 from ephysflow.campaign.window_settings import (
     bounds_problems,
@@ -194,7 +194,7 @@ def check_filter(query: Query, condition_names: Sequence[str], where: str = "sim
 
 
 def plain_data_problems(content: Any) -> list[str]:
-    """Return what JSON could not hold: keys that are not texts, dates, NaN; at most 20 of them."""
+    """Return what JSON or a table could not hold: keys that are not texts, dates, NaN, huge integers; at most 20."""
     found = []
     for count, problem in enumerate(_unplain(content, ())):
         if problem:
@@ -216,13 +216,15 @@ def _unplain(value: Any, path: tuple[str, ...]) -> Iterator[str]:
         for key, item in value.items():
             if not isinstance(key, str):
                 yield f"{where}: key {key!r} is not a text; put it in quotes"
+            elif problem := value_problem(key):
+                yield f"{where}: key {problem}"
             else:
                 yield from _unplain(item, (*path, key))
     elif isinstance(value, list):
         for i, item in enumerate(value):
             yield from _unplain(item, (*path, str(i)))
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield f"{where}: {value} is not a finite number"
+    elif problem := value_problem(value):
+        yield f"{where}: {problem}"
     elif not (value is None or isinstance(value, str | bool | int | float)):
         yield f"{where}: {value!r} is neither text, number, truth value nor null; put it in quotes"
 

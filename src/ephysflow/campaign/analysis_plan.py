@@ -131,8 +131,8 @@ class AnalysisPlan:
         if bucket == ALL_SIMULATIONS:
             return self.repo_inputs()
         circuits = dict.fromkeys(simulation.circuit for simulation in self.buckets[bucket])
-        neurons = [self.circuit_outputs(circuit)[0] for circuit in circuits]
-        return [*neurons, self.extraction_output(bucket)]
+        chosen = [path for circuit in circuits for path in self.circuit_outputs(circuit)[:2]]
+        return [*chosen, self.extraction_output(bucket)]
 
     def computation_output(self, computation: str, bucket: str) -> Path:
         """Return the file of one job of a computation."""

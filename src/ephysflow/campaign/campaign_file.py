@@ -15,12 +15,15 @@ from typing import Any
 
 import yaml
 
+from ephysflow.campaign.plain_values import value_problem
 from ephysflow.errors import ConfigurationError
 from ephysflow.io.canonical import canonical_json
 
 SIMULATION_CONFIG = "simulation_config.json"
 MAX_SIMULATIONS = 1_000_000
 """More rows than this are a mistake, or a file that is made to exhaust memory."""
+MAX_DEPTH = 10
+"""Of lists in a condition; in YAML a list can even hold itself."""
 
 ARRAY_KEYS = ("name", "attrs", "data", "dims", "coords")
 NATIVE_KEYS = ("format", "version", "name", "attrs", "data")
@@ -40,7 +43,6 @@ class Campaign:
     conditions : condition name -> value, one mapping a simulation; all have the same names in the same order
     paths : absolute path of each simulation's configuration, '' for an excluded one, an address that begins with
         ``https://`` as it was given
-    coupled : True where the conditions vary together instead of in all combinations
     file : the campaign file
     """
 
@@ -48,7 +50,6 @@ class Campaign:
     attrs: Mapping[str, Any]
     conditions: list[dict[str, Any]]
     paths: list[str]
-    coupled: bool
     file: Path
 
     @property
@@ -70,9 +71,8 @@ def read_campaign(path: Path) -> Campaign:
         raise ConfigurationError(f"{path}: is not a campaign file: it holds no keys")
     if "format" in content:
         conditions, paths = _native_rows(content, path)
-        coupled = False
     elif "dims" in content or "coords" in content:
-        conditions, paths, coupled = _array_rows(content, path)
+        conditions, paths = _array_rows(content, path)
     else:
         raise ConfigurationError(
             f"{path}: is not a campaign file: neither 'format: blueetl' nor the keys {', '.join(ARRAY_KEYS)}"
@@ -84,7 +84,7 @@ def read_campaign(path: Path) -> Campaign:
     folder = os.path.dirname(os.path.abspath(path))
     attrs = _absolute_attrs(content["attrs"], folder, path)
     paths = [_simulation_path(text, attrs["path_prefix"], f"{path}: row {i}") for i, text in enumerate(paths)]
-    return Campaign(name, attrs, conditions, paths, coupled, path)
+    return Campaign(name, attrs, conditions, paths, path)
 
 
 def _read(path: Path) -> Any:
@@ -138,7 +138,7 @@ def _native_rows(content: Mapping[str, Any], path: Path) -> tuple[list[dict[str,
     return conditions, [row[PATH_KEY] for row in rows]
 
 
-def _array_rows(content: Mapping[str, Any], path: Path) -> tuple[list[dict[str, Any]], list[Any], bool]:
+def _array_rows(content: Mapping[str, Any], path: Path) -> tuple[list[dict[str, Any]], list[Any]]:
     _check_keys(content, ARRAY_KEYS, path)
     dims, coords = content["dims"], content["coords"]
     if (
@@ -149,6 +149,8 @@ def _array_rows(content: Mapping[str, Any], path: Path) -> tuple[list[dict[str, 
         raise ConfigurationError(f"{path}: dims: {dims!r} is not a list of different names")
     if not isinstance(coords, Mapping):
         raise ConfigurationError(f"{path}: coords: must give the values of each condition")
+    if dims and not isinstance(content["data"], list):
+        raise ConfigurationError(f"{path}: data: {content['data']!r} is not a list of simulation paths")
     values = {name: _coordinate(name, coord, dims, path) for name, coord in coords.items()}
     if coupled := len(dims) == 1 and [*values] != dims:
         shape = [len(next(iter(values.values()), content["data"]))]
@@ -171,12 +173,8 @@ def _array_rows(content: Mapping[str, Any], path: Path) -> tuple[list[dict[str, 
     _check_number(math.prod(shape), path)
     paths = list(_flat(content["data"], shape, "data", path))
     if coupled:
-        return [{name: listed[i] for name, listed in values.items()} for i in range(shape[0])], paths, True
-    return (
-        [dict(zip(dims, row, strict=True)) for row in _combinations([values[dim] for dim in dims])],
-        paths,
-        False,
-    )
+        return [{name: listed[i] for name, listed in values.items()} for i in range(shape[0])], paths
+    return [dict(zip(dims, row, strict=True)) for row in _combinations([values[dim] for dim in dims])], paths
 
 
 def _combinations(levels: Sequence[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
@@ -225,6 +223,8 @@ def _check_conditions(conditions: Sequence[Mapping[Any, Any]], path: Path) -> No
     for name in conditions[0] if conditions else ():
         if not isinstance(name, str) or not name:
             raise ConfigurationError(f"{path}: condition {name!r}: its name must be a text")
+        if problem := value_problem(name):
+            raise ConfigurationError(f"{path}: condition names: {problem}")
         if name in RESERVED:
             raise ConfigurationError(
                 f"{path}: condition {name!r}: this name is taken; not allowed are {', '.join(RESERVED)}"
@@ -232,10 +232,10 @@ def _check_conditions(conditions: Sequence[Mapping[Any, Any]], path: Path) -> No
     seen: dict[str, int] = {}
     for i, row in enumerate(conditions):
         for name, value in row.items():
-            if not _is_plain(value):
+            if problem := _condition_problem(value):
                 raise ConfigurationError(
-                    f"{path}: row {i}: condition {name!r}: {value!r} is not a finite number, text, true or false, "
-                    "nothing (null), or a list of these"
+                    f"{path}: row {i}: condition {name!r}: {problem}; allowed are finite numbers, text, true or "
+                    "false, nothing (null), and lists of these"
                 )
         key = canonical_json(row)
         if key in seen:
@@ -243,12 +243,14 @@ def _check_conditions(conditions: Sequence[Mapping[Any, Any]], path: Path) -> No
         seen[key] = i
 
 
-def _is_plain(value: Any) -> bool:
+def _condition_problem(value: Any, depth: int = 0) -> str:
     if isinstance(value, list):
-        return all(map(_is_plain, value))
-    return (
-        value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
-    )
+        if depth == MAX_DEPTH:
+            return f"lists are nested more than {MAX_DEPTH} levels deep"
+        return next(filter(None, (_condition_problem(item, depth + 1) for item in value)), "")
+    if value is not None and not isinstance(value, str | int | float):
+        return f"a value of type {type(value).__name__}"
+    return value_problem(value)
 
 
 def _absolute_attrs(attrs: Any, folder: str, path: Path) -> dict[str, Any]:

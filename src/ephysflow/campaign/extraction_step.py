@@ -95,6 +95,11 @@ def _spikes(path: Path, populations: Collection[str]) -> tuple[dict[str, Spikes]
     taken for the wrong file.
     """
     there = spike_populations(path)
+    if not there and len(populations) > 1 and len(read_spikes(path, next(iter(populations)))[0]):
+        raise CampaignError(
+            f"{path}: is of the old layout, which names no population: its spikes cannot be told apart between "
+            f"{', '.join(populations)}"
+        )
     absent = [name for name in populations if name not in there]
     if not there or len(absent) == len(populations):
         absent = []

@@ -10,8 +10,9 @@ from ephysflow.campaign.combinations import Combination, expand
 from ephysflow.campaign.functions.registry import FEATURE_FUNCTIONS, ShippedFunction, shipped_function
 from ephysflow.errors import ConfigurationError
 
-FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-"""Names that become names of files and folders."""
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,149}")
+"""Names that become names of files and folders; suffixes come on top."""
+FILE_NAME_RULE = "letters, digits and _ . + -, beginning with a letter or digit, at most 150 characters"
 
 GROUP_COLUMNS = (
     "simulation_id",
@@ -127,8 +128,6 @@ def _shipped_problems(item: Mapping[str, Any], shipped: ShippedFunction, report_
         found.append(
             f"function: {name} works on reports of type {' and '.join(shipped.reports)}; given: {report_type}"
         )
-    if shipped.groupby and set(item["groupby"]) != set(shipped.groupby):
-        found.append(f"groupby: {name} needs [{', '.join(shipped.groupby)}]; given: {item['groupby']}")
     if item["type"] == "single":
         tables = ", ".join(shipped.tables)
         found.append(f"type: {name} names its tables itself ({tables}): allowed is multi; given: single")
@@ -164,9 +163,7 @@ def _name_problems(item: Mapping[str, Any]) -> list[str]:
     if not item["name"]:
         return ["name: type single needs the name of its table"]
     if not FILE_NAME.fullmatch(item["name"]):
-        return [
-            f"name: {item['name']!r}: allowed are letters, digits and _ . + -, beginning with a letter or digit"
-        ]
+        return [f"name: {item['name']!r}: allowed are {FILE_NAME_RULE}"]
     return []
 
 

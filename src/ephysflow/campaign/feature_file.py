@@ -9,7 +9,7 @@ written and read once, and Arrow's own format does that in a tenth of the time.
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -85,7 +85,14 @@ def writing_features(path: Path, provenance: Provenance) -> Iterator[FeatureFile
 
 
 class FeatureFile:
-    """A feature file, opened for reading; use it in a ``with`` block.
+    """A feature file for reading. It is opened for each access: a campaign may have thousands.
+
+    Attributes
+    ----------
+    path : where it is
+    provenance : where it came from
+    failures : what failed
+    tables : simulation key -> names of its tables, in the order in which they were returned
 
     Raises
     ------
@@ -96,29 +103,19 @@ class FeatureFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._archive = zipfile.ZipFile(path)
-            self._file = pa.OSFile(str(path))
-            self.provenance = Provenance.from_text(self._archive.read("provenance.json"))
-            self.failures = [Failure(**row) for row in json.loads(self._archive.read("failures.json"))]
-        except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+            with zipfile.ZipFile(path) as archive:
+                self._members = {member.filename: member for member in archive.infolist()}
+                self.provenance = Provenance.from_text(archive.read("provenance.json"))
+                self.failures = [Failure(**row) for row in json.loads(archive.read("failures.json"))]
+        except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
             raise ResultError(f"{path}: is not a whole feature file: {error}") from None
-
-    def __enter__(self) -> "FeatureFile":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._archive.close()
-        self._file.close()
-
-    @property
-    def tables(self) -> Mapping[str, Sequence[str]]:
-        """Simulation key -> names of its tables, in the order in which they were returned."""
-        found: dict[str, list[str]] = {}
-        for name in self._archive.namelist():
+        except OSError as error:
+            raise ResultError(f"{path}: cannot be read: {error.strerror}") from None
+        self.tables: dict[str, list[str]] = {}
+        for name in self._members:
             if name.endswith(".arrow"):
                 simulation, _, table = name.partition("/")
-                found.setdefault(simulation, []).append(table.removesuffix(".arrow"))
-        return found
+                self.tables.setdefault(simulation, []).append(table.removesuffix(".arrow"))
 
     def schema(self, simulation: str, table: str) -> pa.Schema:
         """Return the columns of a table without reading it: the first message of Arrow's file format."""
@@ -143,20 +140,21 @@ class FeatureFile:
 
     def _place(self, simulation: str, table: str) -> tuple[int, zipfile.ZipInfo]:
         """Return where the content of a member begins, and the member."""
-        try:
-            member = self._archive.getinfo(f"{simulation}/{table}.arrow")
-        except KeyError:
-            raise ResultError(f"{self.path}: has no table {simulation}/{table}") from None
+        member = self._members.get(f"{simulation}/{table}.arrow")
+        if member is None:
+            raise ResultError(f"{self.path}: has no table {simulation}/{table}")
         lengths = self._content(member.header_offset + 26, 4).to_pybytes()  # of name and extra field
         extra = int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
         return member.header_offset + _HEADER + extra, member
 
     def _content(self, start: int, size: int) -> pa.Buffer:
-        # not memory-mapped: what is mapped counts as memory of the process for as long as the file is open
-        self._file.seek(start)
-        return self._file.read_buffer(size)
+        # not memory-mapped: what is mapped counts as memory of the process
+        with pa.OSFile(str(self.path)) as file:
+            file.seek(start)
+            return file.read_buffer(size)
 
     def check(self) -> None:
         """Read everything against its checksums."""
-        if damaged := self._archive.testzip():
-            raise ResultError(f"{self.path}: {damaged} is damaged")
+        with zipfile.ZipFile(self.path) as archive:
+            if damaged := archive.testzip():
+                raise ResultError(f"{self.path}: {damaged} is damaged")

@@ -1,5 +1,6 @@
 """The step ``compute_features``: one combination of parameters of a feature entry, for a bucket of simulations."""
 
+import copy
 import importlib
 import json
 import traceback
@@ -34,8 +35,8 @@ def compute_features(job: Job) -> None:
     item = job.settings
     where = (job.results, item["campaign"], item["analysis"])
     computation, bucket = job.key.split("\t")[-2:]
-    simulations = extracted_simulations(job.results, item)
     whole_repo = item["contract"] == "group" and item["partition"] is None
+    simulations = [] if whole_repo else extracted_simulations(job.results, item)
     inputs = _repo_files(where) if whole_repo else _extracted_files(where, simulations)
     path = paths.computed_features(*where, computation, bucket)
     with writing_features(path, job.provenance(inputs)) as output:
@@ -59,7 +60,10 @@ def _with_vectorised_function(
         try:
             observations = observe(together, groupby)
             tables = feature_tables(
-                function(observations, item["params"]), observations, item["function"], item["groupby"]
+                function(observations, copy.deepcopy(item["params"])),
+                observations,
+                item["function"],
+                item["groupby"],
             )
         except CampaignError as error:
             output.failures.append(Failure(simulation, str(error)))
@@ -134,7 +138,14 @@ def _repository_of(simulation: Mapping[str, Any], where: Where) -> Any:
         "windows": partial(frame, paths.extracted_windows(folder, simulation["key"]), *IDS),
     }
     report = paths.extracted_report(folder, simulation["key"])
-    return Repository.from_frames(tables, lambda _: frame(report))
+    return Repository.from_frames(tables, lambda _: frame(report), _of_all_simulations)
+
+
+def _of_all_simulations() -> Any:
+    raise CampaignError(
+        "repo.missing_simulations() is of all simulations, and `partition: simulation` shows the function only one; "
+        "leave partition out"
+    )
 
 
 def load_function(item: Mapping[str, Any]) -> Callable[..., Any]:
@@ -296,14 +307,13 @@ def _repo_files(where: Where) -> list[Path]:
 
 
 def _extracted_files(where: Where, simulations: Sequence[Mapping[str, Any]]) -> list[Path]:
-    files = [
-        paths.circuit_neurons(*where, circuit)[0]
-        for circuit in dict.fromkeys(s["circuit"] for s in simulations)
-    ]
+    circuits = dict.fromkeys(s["circuit"] for s in simulations)
+    files = [path for circuit in circuits for path in paths.circuit_neurons(*where, circuit)[:2]]
     for simulation in simulations:
         folder = paths.extracted_folder(*where, simulation["bucket"])
         files += [
             paths.extracted_windows(folder, simulation["key"]),
             paths.extracted_report(folder, simulation["key"]),
+            paths.extracted_counts(folder, simulation["key"]),
         ]
     return files

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ephysflow import paths
 from ephysflow.campaign.analysis_plan import AnalysisPlan, PlannedSimulation
-from ephysflow.campaign.feature_entries import FILE_NAME
 from ephysflow.errors import ResultError
 from ephysflow.io.tables import read_table
 
@@ -68,7 +67,7 @@ def named_tables(folder: Path) -> dict[str, list[str]]:
         named = {name: list(entry.get("concatenated_from", ())) for name, entry in entries.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ResultError(f"{path}: cannot be read: {error}") from None
-    if wrong := [name for name in named if not FILE_NAME.fullmatch(name)]:
+    if wrong := [name for name in named if not TABLE_FILE.fullmatch(name)]:
         raise ResultError(f"{path}: {wrong[0]!r} is not the name of a table")
     return named
 

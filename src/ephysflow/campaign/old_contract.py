@@ -20,7 +20,6 @@ neuron is silent.
 """
 
 import copy
-import re
 import traceback
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,10 +31,10 @@ import numpy as np
 import pandas as pd
 
 import ephysflow.campaign.etl  # noqa: F401  user functions use the accessor without importing it
+from ephysflow.campaign.feature_entries import FILE_NAME, FILE_NAME_RULE
 from ephysflow.campaign.repository import LIVE_OBJECTS, LIVE_OBJECTS_TEXT, Repository
 from ephysflow.errors import CampaignError
 
-TABLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 ROWS_AT_ONCE = 200_000
 GROUPS_AT_ONCE = 2_000
 """Groups are cut out of a joined table of about this many rows; BlueETL joins anew for each (16 ms a group)."""
@@ -50,7 +49,6 @@ def apply_group_function(
     params: Mapping[str, Any],
     type_: str,
     name: str | None,
-    multi_index: bool = True,
 ) -> dict[str, pd.DataFrame]:
     """Call a function once per group and put together what it returns.
 
@@ -66,12 +64,11 @@ def apply_group_function(
     params : each call gets a private copy
     type_ : multi (the function returns a dict of DataFrames) or single (a DataFrame, or a dict of numbers)
     name : name of the table of a single function
-    multi_index : key columns become outer index levels; otherwise they are the first columns, and named levels of
-        the returned index are columns, too
 
     Returns
     -------
-    Table name -> rows of all groups, in the order of the keys. Without any group there is no table.
+    Table name -> rows of all groups, in the order of the keys, which are the outer index levels; named levels of the
+    returned index follow. Without any group there is no table.
 
     Raises
     ------
@@ -94,7 +91,7 @@ def apply_group_function(
         for table, parts in returned.items():
             collected.setdefault(table, _Collected(table, call)).add(parts)
     dtypes = _key_dtypes(repo, groupby)
-    return {table: found.frame(keys, dtypes, multi_index) for table, found in collected.items()}
+    return {table: found.frame(keys, dtypes) for table, found in collected.items()}
 
 
 @dataclass(frozen=True)
@@ -166,7 +163,7 @@ class _Collected:
         self.frames.append(flat)
         self.numbers.append(np.repeat([p.number for p in filled], [len(p.frame) for p in filled]))
 
-    def frame(self, keys: Sequence[tuple], dtypes: Mapping[str, Any], multi_index: bool) -> pd.DataFrame:
+    def frame(self, keys: Sequence[tuple], dtypes: Mapping[str, Any]) -> pd.DataFrame:
         """Return the rows of all groups in the order of the keys."""
         flat = pd.concat(self.frames, ignore_index=True) if len(self.frames) > 1 else self.frames[0]
         number = np.concatenate(self.numbers)
@@ -182,7 +179,7 @@ class _Collected:
         }
         whole = pd.concat([pd.DataFrame(columns, index=flat.index), flat], axis=1) if columns else flat
         index = [*columns, *(self.levels or [])]
-        return whole.set_index(index) if multi_index and index else whole
+        return whole.set_index(index) if index else whole
 
     def _flat(self, part: _Returned) -> pd.DataFrame:
         frame = part.frame
@@ -414,8 +411,8 @@ def _problem(tables: Any) -> str:
     if not isinstance(tables, Mapping):
         return f"a {type(tables).__name__}"
     for name, frame in tables.items():
-        if not isinstance(name, str) or not TABLE_NAME.fullmatch(name):
-            return f"a table named {name!r}, where a name has letters, digits and _ . + -, beginning with a letter or digit"
+        if not isinstance(name, str) or not FILE_NAME.fullmatch(name):
+            return f"a table named {name!r}, where a name has {FILE_NAME_RULE}"
         if not isinstance(frame, pd.DataFrame):
             return f"a {type(frame).__name__} as {name!r}"
         if not all(isinstance(column, str) for column in frame.columns):

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from ephysflow.campaign.analysis_config import Analysis, check_filter
 from ephysflow.campaign.analysis_plan import ALL_SIMULATIONS, AnalysisPlan, Computation, PlannedSimulation
 from ephysflow.campaign.campaign_file import Campaign, read_campaign
+from ephysflow.campaign.combinations import Combination
 from ephysflow.campaign.feature_entries import FeatureEntry
 from ephysflow.campaign.functions.registry import (
     FEATURE_FUNCTIONS,
@@ -26,9 +28,14 @@ from ephysflow.campaign.simulation_config import CircuitFiles, SimulationFiles, 
 from ephysflow.codehash import CodeHasher
 from ephysflow.errors import CampaignError, ConfigurationError
 from ephysflow.io.canonical import canonical_json, digest
+from ephysflow.io.provenance import installed_versions
 from ephysflow.user_modules import check_user_object
 
 Items = dict[tuple[str, str], Any]
+
+
+class _NoSimulationError(ConfigurationError):
+    """An analysis has nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +86,22 @@ def plan_campaign(
     items: Items = {}
     plans = []
     notes = [f"campaign {settings.name}: {note}" for note in settings.analyses.notes]
+    unusable: list[_NoSimulationError] = []
     for analysis in settings.analyses.analyses.values():
-        own_items, plan = _plan_analysis(
-            settings, campaign, found, first_with, analysis, results, hasher, made_in
-        )
+        try:
+            own_items, plan = _plan_analysis(
+                settings, campaign, found, first_with, analysis, results, hasher, made_in
+            )
+        except _NoSimulationError as error:  # e.g. its report is not there yet; the other analyses go on
+            unusable.append(error)
+            continue
         items |= {
             (step, job_key((settings.name, analysis.name, *key))): item for (step, key), item in own_items
         }
         plans.append(plan)
+    if not plans:
+        raise unusable[0]
+    notes += [f"campaign {settings.name}: left out: {error}" for error in unusable]
     return items, plans, notes
 
 
@@ -145,11 +160,8 @@ def _plan_analysis(
 ) -> tuple[list[tuple[tuple[str, tuple[str, ...]], Any]], AnalysisPlan]:
     """Return the items of one analysis, by step and key within the analysis, and its plan."""
     report = analysis.extraction["report"]
-    trial_steps = {
-        label: window["trial_step"]
-        for label, window in analysis.extraction["windows"].items()
-        if window["trial_step"]
-    }
+    windows = analysis.extraction["windows"]
+    trial_steps = {label: w["trial_step"] for label, w in windows.items() if w["trial_step"]}
     made: list[str] = []
 
     def is_there(file: Path) -> bool:
@@ -158,6 +170,7 @@ def _plan_analysis(
             return True
         return file.is_file()
 
+    paths_of = Counter(_usable_path(campaign, candidate.simulation_id) for candidate in found)
     usable: dict[str, tuple[PlannedSimulation, SimulationFiles]] = {}
     left_out = []
     for candidate in found:
@@ -174,7 +187,9 @@ def _plan_analysis(
         if files is None or reason:
             left_out.append({"simulation_id": i, "simulation_path": path, "reason": reason})
             continue
-        key = digest(canonical_json({"conditions": campaign.conditions[i], "path": path}))
+        # nothing of a simulation depends on its conditions, unless one stands in the file twice
+        twice = paths_of[path] > 1
+        key = digest(canonical_json([path, campaign.conditions[i]] if twice else [path]))
         circuit = _circuit_key(files)
         usable[key] = (
             PlannedSimulation(
@@ -191,7 +206,7 @@ def _plan_analysis(
         )
     if not usable:
         reasons = "; ".join(f"{row['simulation_path']}: {row['reason']}" for row in left_out[:5])
-        raise ConfigurationError(
+        raise _NoSimulationError(
             f"{settings.where}: analysis {analysis.name}: no simulation of {campaign.file} can be used"
             + (f" ({reasons})" if reasons else ": simulations_filter leaves none")
         )
@@ -229,7 +244,7 @@ def _plan_analysis(
         extraction = {
             **where,
             "report": report,
-            "windows": [[label, window] for label, window in analysis.extraction["windows"].items()],
+            "windows": [[label, windows[label]] for label in sorted(windows)],
             "functions": functions,
             "user_folder": str(settings.folder) if _are_own(functions) else None,
             "simulations": {
@@ -237,7 +252,7 @@ def _plan_analysis(
                     **(_described(usable[key][1]) if trial_steps else {}),
                     "config": str(usable[key][1].config),
                     "report_file": _report_file(usable[key][1], report),
-                    "spikes_file": str(usable[key][1].spikes_file),
+                    **({"spikes_file": str(usable[key][1].spikes_file)} if trial_steps else {}),
                     "tstop": usable[key][1].tstop,
                     "dynamic_windows": bool(trial_steps),
                     "circuit_key": usable[key][0].circuit,
@@ -261,7 +276,7 @@ def _plan_analysis(
         }
         for s in simulations.values()
     ]
-    repo = {**where, "report": report["type"], "simulations": listing, "left_out": left_out}
+    repo = {**where, "windows": list(windows), "simulations": listing, "left_out": left_out}
     items.append((("publish_repo", ()), repo))
     members: dict[str, list[dict[str, Any]]] = {ALL_SIMULATIONS: listing}
     for described in listing:
@@ -274,8 +289,10 @@ def _plan_analysis(
         for combination in entry.combinations:
             item, whole_repo = _computation(entry, combination.params, settings)
             _check_params(entry, item["params"], entry_where)
-            item |= {**where, "report": report["type"], "code": code}
-            key = digest(canonical_json({k: v for k, v in item.items() if k not in ("code", "user_folder")}))
+            versions = installed_versions(_packages(entry))
+            item |= {**where, "report": report["type"], "code": code, "versions": versions}
+            aside = ("code", "versions", "user_folder")
+            key = digest(canonical_json({k: v for k, v in item.items() if k not in aside}))
             alone = item["partition"] == "simulation"
             if key not in computations:
                 names = list(buckets) if alone else [ALL_SIMULATIONS]
@@ -285,8 +302,9 @@ def _plan_analysis(
                     if not alone or item["contract"] == "group":
                         shown += ("simulation_id", "circuit_id", "conditions", "path")
                     chosen = [{name: s[name] for name in shown} for s in members[bucket]]
-                    items.append((("compute_features", (key, bucket)), {**item, "simulations": chosen}))
-            published.append(_published(entry, combination, key, computations[key].buckets))
+                    own = {} if whole_repo else {"simulations": chosen}  # the repo says which there are
+                    items.append((("compute_features", (key, bucket)), {**item, **own}))
+            published.append(_published(entry, number, combination, key, computations[key].buckets))
     items.append(
         (
             ("publish_features", ()),
@@ -371,7 +389,9 @@ def _circuit_key(files: SimulationFiles) -> str:
     """Return the key of what neurons are chosen from: the circuit, with the node sets that it has or is given."""
     if files.circuit.node_sets_file is not None:
         return circuit_key(files.circuit)
-    return digest(canonical_json([circuit_key(files.circuit), *map(str, files.node_sets_files)]))
+    # by content: each simulation may have a copy of its own
+    contents = [file.read_bytes() for file in files.node_sets_files if file.is_file()]
+    return digest(canonical_json([circuit_key(files.circuit), *map(digest, contents)]))
 
 
 def _node_sets_files(analysis: Analysis, trial_steps: Mapping[str, Any]) -> list[Path]:
@@ -419,6 +439,12 @@ def _feature_code(entry: FeatureEntry, settings: CampaignSettings, hasher: CodeH
     return _user_code(entry.function, settings, hasher, FEATURE_FUNCTIONS)
 
 
+def _packages(entry: FeatureEntry) -> tuple[str, ...]:
+    """Return the packages whose version may change what a function computes."""
+    shipped = shipped_function(entry.function)
+    return shipped.packages if shipped else ("pandas",)
+
+
 def _check_params(entry: FeatureEntry, read: Mapping[str, Any], where: str) -> None:
     """Refuse parameters that the function, when it is a shipped one, would refuse in every job."""
     shipped = shipped_function(entry.function)
@@ -464,8 +490,9 @@ def _computation(
     return item, entry.contract == "group" and entry.partition is None
 
 
-def _published(entry: FeatureEntry, combination: Any, key: str, buckets: Sequence[str]) -> dict[str, Any]:
-    shipped = shipped_function(entry.function)
+def _published(
+    entry: FeatureEntry, number: int, combination: Combination, key: str, buckets: Sequence[str]
+) -> dict[str, Any]:
     config = {
         **{k: v for k, v in asdict(replace(entry, combinations=[])).items() if k != "combinations"},
         "params": combination.params,
@@ -474,8 +501,8 @@ def _published(entry: FeatureEntry, combination: Any, key: str, buckets: Sequenc
         "suffix": combination.suffix,
     }
     return {
+        "entry": number,
         "computation": key,
         "buckets": list(buckets),
-        "tables": list(shipped.tables) if shipped else None,
         "config": json.dumps(config),  # a text, because the order of parameters is that of the columns
     }

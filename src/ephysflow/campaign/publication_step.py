@@ -8,7 +8,6 @@ combinations of a product are stacked into one table.
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,10 +37,10 @@ Simulations = Sequence[Mapping[str, Any]]
 
 @dataclass
 class _Published:
-    """A named table that was written."""
+    """A named table that was written, the number of its feature entry and that entry, resolved."""
 
     path: Path
-    entry: Mapping[str, Any]
+    entry: int
     config: Mapping[str, Any]
 
 
@@ -70,12 +69,14 @@ def publish_features(job: Job) -> None:
         for bucket in entry["buckets"]
     ]
     state = _State(folder, job.provenance([paths.repo_exclusions(*where), *dict.fromkeys(files)]))
-    first_of: dict[str, dict[str, Path]] = {}  # computation -> its tables that have a name already
+    # computation, index or not -> its tables that have a name already
+    first_of: dict[tuple[str, bool], dict[str, Path]] = {}
+    configs: dict[int, list[Mapping[str, Any]]] = {}
     for entry in item["features"]:
         config = json.loads(entry["config"])
-        _publish_entry(
-            entry, config, where, simulations, state, first_of.setdefault(entry["computation"], {})
-        )
+        configs.setdefault(entry["entry"], []).append(config)
+        named = first_of.setdefault((entry["computation"], config["multi_index"]), {})
+        _publish_entry(entry, config, where, simulations, state, named)
     for base, parts in list(state.stacked.items()):
         for name in (base, f"{base}.params", f"{base}.aliases"):
             if name in state.by_name or (name != base and name in state.stacked):
@@ -84,7 +85,9 @@ def publish_features(job: Job) -> None:
                     "suffixes; give the returned one another name, or all of its combinations a suffix"
                 )
         try:
-            _write_stacked(base, parts, state)
+            # combinations that failed keep their number
+            numbered = [c for number in dict.fromkeys(part.entry for part in parts) for c in configs[number]]
+            _write_stacked(base, parts, numbered, state)
         except CampaignError as error:
             del state.stacked[base]
             stems = ", ".join(part.path.stem for part in parts)
@@ -123,38 +126,35 @@ def _publish_entry(
 ) -> None:
     """Write, or link, the tables of one combination."""
     suffix = config["suffix"]
-    with ExitStack() as stack:
-        files = {
-            bucket: stack.enter_context(
-                FeatureFile(paths.computed_features(*where, entry["computation"], bucket))
+    files = {
+        bucket: FeatureFile(paths.computed_features(*where, entry["computation"], bucket))
+        for bucket in entry["buckets"]
+    }
+    _note_failures(files, suffix, simulations, state)
+    parts = list(_parts(files, simulations))
+    names = dict.fromkeys(name for _, key, file in parts for name in file.tables.get(key, ()))
+    if not names and not any(file.failures for file in files.values()):
+        _note(state, _subject(suffix), {}, f"{config['function']}: returned no table", kept=True)
+    for name in names:
+        final = f"{name}{suffix}"
+        if final in state.by_name:
+            raise CampaignError(
+                f"features: two entries return a table {final!r} (functions {config['function']} and "
+                f"{state.by_name[final].config['function']}); give one of them a suffix"
             )
-            for bucket in entry["buckets"]
-        }
-        _note_failures(files, suffix, simulations, state)
-        parts = list(_parts(files, simulations))
-        names = dict.fromkeys(name for _, key, file in parts for name in file.tables.get(key, ()))
-        if not names and not any(file.failures for file in files.values()):
-            _note(state, _subject(suffix), {}, f"{config['function']}: returned no table", kept=True)
-        for name in names:
-            final = f"{name}{suffix}"
-            if final in state.by_name:
-                raise CampaignError(
-                    f"features: two entries return a table {final!r} (functions {config['function']} and "
-                    f"{state.by_name[final].config['function']}); give one of them a suffix"
-                )
-            path = state.folder / f"{final}.parquet"
-            if name in named:  # the same computation under another name: its function ignores what varies
-                link_or_copy(named[name], path)
-            else:
-                try:
-                    _write_named(path, name, parts, config, state.provenance)
-                except CampaignError as error:
-                    _note(state, f"table {final}", {}, f"{config['function']}: {error}", kept=False)
-                    continue
-                named[name] = path
-            state.by_name[final] = _Published(path, entry, config)
-            if suffix:
-                state.stacked.setdefault(name, []).append(state.by_name[final])
+        path = state.folder / f"{final}.parquet"
+        if name in named:  # the same computation under another name: its function ignores what varies
+            link_or_copy(named[name], path)
+        else:
+            try:
+                _write_named(path, name, parts, config, state.provenance)
+            except CampaignError as error:
+                _note(state, f"table {final}", {}, f"{config['function']}: {error}", kept=False)
+                continue
+            named[name] = path
+        state.by_name[final] = _Published(path, entry["entry"], config)
+        if suffix:
+            state.stacked.setdefault(name, []).append(state.by_name[final])
 
 
 def _parts(
@@ -197,7 +197,9 @@ def _write_named(
     if multi_index:
         metadata[b"pandas"] = _pandas_metadata(schema, index)
     leading = [key for key in groupby if key in ID_FIELDS]
-    streamed = len(having) == 1 or groupby[: len(leading)] == leading
+    # a simulation has one circuit: wherever circuit_id stands after it, simulations follow each other
+    in_order = groupby[:1] == ["simulation_id"] or groupby[:2] == ["circuit_id", "simulation_id"]
+    streamed = len(having) == 1 or in_order
     having.sort(key=lambda part: [part[0].get(key, 0) for key in leading])
     with replacing(path) as temporary, numbers_writer(schema.with_metadata(metadata), temporary) as writer:
         tables = (
@@ -293,31 +295,35 @@ def _pandas_metadata(schema: pa.Schema, index: Sequence[str]) -> bytes:
     ).encode()
 
 
-def _write_stacked(base: str, parts: Sequence[_Published], state: _State) -> None:
-    """Write the combinations of a table one below the other, with ``params_id`` and what varies."""
-    rows = params_table([Combination(part.config["suffix"], part.config["params"]) for part in parts])
+def _write_stacked(
+    base: str, parts: Sequence[_Published], configs: Sequence[Mapping[str, Any]], state: _State
+) -> None:
+    """Write the combinations of a table one below the other, with ``params_id`` and what varies.
+
+    `configs` are those of all combinations, also of those that have no such table; their order numbers them.
+    """
+    rows = params_table([Combination(config["suffix"], config["params"]) for config in configs])
     varying = aliases(rows)
     columns = {pair["alias"]: _param_column([row.get(pair["column"]) for row in rows]) for pair in varying}
-    opened = [pq.ParquetFile(part.path) for part in parts]
-    first = opened[0].schema_arrow
-    schema = _common_schema([file.schema_arrow for file in opened])
+    schemas = [pq.read_schema(part.path) for part in parts]
+    schema = _common_schema(schemas)
     for name, values in (("params_id", pa.array([], pa.int64())), *columns.items()):
         if name in schema.names:
             raise CampaignError(f"a parameter is called {name!r}, as one of its columns is")
         schema = schema.append(pa.field(name, values.type))
-    metadata = {**first.metadata, PROVENANCE_KEY: state.provenance.text().encode()}
+    metadata = {**schemas[0].metadata, PROVENANCE_KEY: state.provenance.text().encode()}
     path = state.folder / f"{base}.parquet"
     with replacing(path) as temporary, numbers_writer(schema.with_metadata(metadata), temporary) as writer:
-        for number, file in enumerate(opened):
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group)
-                table = table.append_column(
-                    "params_id", pa.repeat(pa.scalar(number, pa.int64()), table.num_rows)
-                )
-                for name, values in columns.items():
-                    table = table.append_column(name, _repeated(values, number, table.num_rows))
-                writer.write_table(_in_schema(table, schema).replace_schema_metadata(metadata))
-            file.close()
+        for part in parts:
+            number = configs.index(part.config)
+            with pq.ParquetFile(part.path) as file:
+                for group in range(file.num_row_groups):
+                    table = file.read_row_group(group)
+                    ids = pa.repeat(pa.scalar(number, pa.int64()), table.num_rows)
+                    table = table.append_column("params_id", ids)
+                    for name, values in columns.items():
+                        table = table.append_column(name, _repeated(values, number, table.num_rows))
+                    writer.write_table(_in_schema(table, schema).replace_schema_metadata(metadata))
     names = list(dict.fromkeys(name for row in rows for name in row))
     params = pa.table(
         {
@@ -336,7 +342,7 @@ def _param_column(values: Sequence[Any]) -> pa.Array:
     """Return the values of a parameter; as JSON where they have no common type."""
     try:
         array = pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         array = None
     if array is None or pa.types.is_struct(array.type):
         return pa.array([json.dumps(value) for value in values])

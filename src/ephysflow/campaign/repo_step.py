@@ -68,7 +68,9 @@ def publish_repo(job: Job) -> None:
         write(name, pa.concat_tables(parts).unify_dictionaries().combine_chunks())
     windows = [
         with_ids(
-            read_table(paths.extracted_windows(extracted[s["key"]], s["key"])),
+            in_order(
+                read_table(paths.extracted_windows(extracted[s["key"]], s["key"])), "window", item["windows"]
+            ),
             {"simulation_id": s["simulation_id"], "circuit_id": s["circuit_id"]},
         )
         for s in simulations
@@ -107,7 +109,7 @@ def simulations_table(simulations: Sequence[Mapping[str, Any]]) -> pa.Table:
         values = [s["conditions"].get(name) for s in simulations]
         try:
             array = pa.array(values)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
             array = pa.array([json.dumps(value) for value in values])
         arrays.append(array)
         fields.append(column(name, array.type, text="condition"))
@@ -125,6 +127,13 @@ def with_ids(table: pa.Table, ids: Mapping[str, int]) -> pa.Table:
         values = pa.repeat(pa.scalar(ids[name], pa.int32()), table.num_rows)
         table = table.add_column(0, ID_FIELDS[name], values)
     return table.replace_schema_metadata(None)
+
+
+def in_order(table: pa.Table, name: str, labels: Sequence[str]) -> pa.Table:
+    """Return a table whose rows are sorted by the place of a label in `labels`, and else stay in order."""
+    place = {label: number for number, label in enumerate(labels)}
+    found = [place[label] for label in table[name].to_pylist()]
+    return table.take(pa.array(sorted(range(len(found)), key=found.__getitem__), pa.int64()))
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -34,6 +34,9 @@ GRID_TOLERANCE = 1e-3
 MAX_TRACE_ROWS = 1 << 30
 """More rows than this in one simulation would not fit in memory (20 bytes a row and more)."""
 
+MAX_OBSERVATIONS = 200_000_000
+"""More observations than this in one simulation would not fit in memory (40 bytes each)."""
+
 
 def spike_rows(
     spikes: Mapping[str, Spikes],
@@ -60,9 +63,15 @@ def spike_rows(
     -------
     report : its rows have ``time``; its trials are sorted by window and trial
     findings : spikes of nodes that do not exist; that there are no rows at all
+
+    Raises
+    ------
+    CampaignError
+        if there are too many observations.
     """
     trials = _sorted_trials(trials)
     n_trials, n_neurons = len(trials["trial"]), len(neurons["gid"])
+    _check_observations(n_trials, n_neurons)
     bounds = _class_bounds(neurons)
     sources = _sources(spikes, neurons, populations, bounds)
     counts = np.zeros((n_trials, n_neurons), dtype=np.int64)
@@ -227,6 +236,7 @@ def trace_rows(
     """
     trials = _sorted_trials(trials)
     n_trials, bounds = len(trials["trial"]), _class_bounds(neurons)
+    _check_observations(n_trials, len(neurons["gid"]))
     labels = [str(neurons["neuron_class"][first]) for first, _ in _pairs(bounds)]
     findings: list[Finding] = []
     with ExitStack() as stack:
@@ -428,6 +438,14 @@ def _class_bounds(neurons: Columns) -> np.ndarray:
 
 def _pairs(bounds: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
+
+
+def _check_observations(n_trials: int, n_neurons: int) -> None:
+    if n_trials * n_neurons > MAX_OBSERVATIONS:
+        raise CampaignError(
+            f"{n_neurons} neurons in {n_trials} trials are {n_trials * n_neurons} observations; at most "
+            f"{MAX_OBSERVATIONS} are allowed: use fewer neurons (limit), windows or trials (n_trials)"
+        )
 
 
 def _observations(bounds: np.ndarray, n_trials: int) -> tuple[np.ndarray, np.ndarray]:

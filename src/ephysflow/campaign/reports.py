@@ -28,7 +28,6 @@ class ElementReport:
     path : its file
     start, step : frame i was taken at ``start + i * step`` [ms]
     n_frames : number of frames
-    units : unit of the values, '' where the file gives none
     node_ids : (n,) nodes of the report, in the order of the file
     """
 
@@ -36,7 +35,6 @@ class ElementReport:
     start: float
     step: float
     n_frames: int
-    units: str
     node_ids: np.ndarray
     _pointers: np.ndarray
     _element_ids: np.ndarray
@@ -160,5 +158,4 @@ def _checked(file: h5py.File, path: Path, population: str) -> ElementReport:
         )
     if len(np.unique(node_ids)) < len(node_ids):
         raise CampaignError(f"{path}: mapping/node_ids names a node twice")
-    units = hdf5.text_attribute(data, "units")
-    return ElementReport(path, start, step, n_frames, units, node_ids, pointers, elements, data)
+    return ElementReport(path, start, step, n_frames, node_ids, pointers, elements, data)

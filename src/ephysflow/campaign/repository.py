@@ -186,6 +186,7 @@ class Repository:
         cls,
         frames: Mapping[str, pd.DataFrame | Callable[[], pd.DataFrame]],
         report: pd.DataFrame | Callable[[int], pd.DataFrame],
+        exclusions: Callable[[], pd.DataFrame] | None = None,
     ) -> "Repository":
         """Make a repository of frames, or of what loads them.
 
@@ -194,6 +195,7 @@ class Repository:
         frames : simulations, neurons, neuron_classes, windows; each a frame or ``load() -> frame``
         report : all rows; or ``load(simulation_id) -> rows of one simulation`` (its id columns may be absent), which
             is called anew at each use, so that one simulation is in memory at a time
+        exclusions : loads what was left out; nothing was when it is not given
         """
 
         def loader(given: pd.DataFrame | Callable[[], pd.DataFrame]) -> Callable[[], pd.DataFrame]:
@@ -212,7 +214,7 @@ class Repository:
                 rows = rows[rows["window"].isin(windows)]
             return (rows if columns is None else rows[list(columns)]).reset_index(drop=True)
 
-        made = cls({name: loader(frames[name]) for name in TABLES}, read_report, no_exclusions)
+        made = cls({name: loader(frames[name]) for name in TABLES}, read_report, exclusions or no_exclusions)
         return made
 
     @property

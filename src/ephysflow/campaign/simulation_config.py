@@ -5,8 +5,10 @@ SONATA format of the Allen Institute and the SONATA extension of the Blue Brain 
 """
 
 import json
+import math
 import os
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -64,7 +66,7 @@ class SimulationFiles:
     reports : name -> file of each enabled report
     circuit : the circuit that was simulated
     node_sets_files : those of the circuit first, then those of the simulation, whose sets come on top
-    tstop, dt : end and time step of the run [ms], where the file gives them
+    tstop : end of the run [ms], where the file gives it
     """
 
     config: Path
@@ -73,7 +75,6 @@ class SimulationFiles:
     circuit: CircuitFiles
     node_sets_files: tuple[Path, ...]
     tstop: float | None
-    dt: float | None
 
 
 def read_simulation(path: Path) -> SimulationFiles:
@@ -111,7 +112,6 @@ def read_simulation(path: Path) -> SimulationFiles:
         circuit=circuit,
         node_sets_files=tuple(dict.fromkeys(sets)),
         tstop=_number(run, "tstop", path),
-        dt=_number(run, "dt", path),
     )
 
 
@@ -133,8 +133,11 @@ def read_circuit(path: Path) -> CircuitFiles:
 
 
 def circuit_key(circuit: CircuitFiles) -> str:
-    """Return a key that is equal for equal circuits: the same content of the configuration and the same nodes files."""
-    return digest(canonical_json([circuit.content, *(str(nodes.file) for nodes in circuit.nodes)]))
+    """Return a key that is equal for equal circuits: the same content of the configuration and the same files."""
+    files = [circuit.node_sets_file]
+    for nodes in circuit.nodes:
+        files += [nodes.file, nodes.types_file]
+    return digest(canonical_json([circuit.content, [file and str(file) for file in files]]))
 
 
 @lru_cache(maxsize=64)
@@ -191,9 +194,16 @@ def _section(config: Mapping[str, Any], key: str, path: Path, prefix: str = "") 
 
 def _number(section: Mapping[str, Any], key: str, path: Path) -> float | None:
     value = section.get(key)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise CampaignError(f"{path}: run.{key}: {value!r} is not a number")
-    return None if value is None else float(value)
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isfinite(number):
+            return number
+    raise CampaignError(f"{path}: run.{key}: {reprlib.repr(value)} is not a finite number")
 
 
 def _reports(config: Mapping[str, Any], folder: Path, path: Path) -> dict[str, Path]:

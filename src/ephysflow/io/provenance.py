@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ephysflow.io.canonical import canonical_json, file_digest
@@ -42,6 +41,11 @@ class Provenance:
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
     """Return the version of each package; 'absent' where it is not installed."""
+    from importlib.metadata import (  # only planning asks; a job starts sooner without it
+        PackageNotFoundError,
+        version,
+    )
+
     versions = {}
     for package in packages:
         try:

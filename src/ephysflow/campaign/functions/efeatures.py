@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ephysflow.campaign.functions.members import neuron_index, trial_index
 from ephysflow.campaign.observations import FeatureRows, Observations
 from ephysflow.efeatures.efel_engine import (
     EfelTrace,
@@ -40,8 +41,8 @@ def efeatures(observations: Observations, params: Mapping[str, Any]) -> dict[str
 
     Returns
     -------
-    Table ``efeatures`` with index ``simulation_id, window`` (unless in ``groupby``, or unknown), ``gid,
-    neuron_class_index, trial`` (unless in ``groupby``), ``efeature``; one row a neuron, trial and feature. Columns
+    Table ``efeatures`` with index ``circuit_id`` (if simulations are pooled), ``neuron_class, gid, neuron_class_index,
+    simulation_id, window, trial`` (each unless in ``groupby``), ``efeature``; one row a neuron, trial and feature. Columns
     ``value``, the mean of what eFEL returns without NaN, in the feature's unit, NaN when there is nothing or it is
     infinite; ``n``, the number of values in that mean; ``error``, why a feature could not be computed, else null. A
     voltage trace that cannot be used has the error in each of its rows.
@@ -61,23 +62,11 @@ def efeatures(observations: Observations, params: Mapping[str, Any]) -> dict[str
     found = _features(observations, names, settings, stimulus)
     summaries = [_summary(values[name]) for values in found for name in names]
     value, n, error = (list(column) for column in zip(*summaries, strict=True)) if summaries else ([], [], [])
-    n_observations = len(observations.group)
-    trials, neurons = observations.trials, observations.neurons
-    known = {
-        "simulation_id": trials,
-        "window": trials,
-        "gid": neurons,
-        "neuron_class_index": neurons,
-        "trial": trials,
-    }
-    index = {
-        name: np.repeat(
-            table[name][observations.trial if table is trials else observations.neuron], len(names)
-        )
-        for name, table in known.items()
-        if name in table and name not in observations.groups
-    }
-    index["efeature"] = np.tile(np.array(names, dtype=object), n_observations)
+    of_observation = neuron_index(observations, observations.neuron) | trial_index(
+        observations, observations.trial
+    )
+    index = {name: np.repeat(column, len(names)) for name, column in of_observation.items()}
+    index["efeature"] = np.tile(np.array(names, dtype=object), len(observations.group))
     columns = {
         "value": np.array(value, dtype=float),
         "n": np.array(n, dtype=np.int64),

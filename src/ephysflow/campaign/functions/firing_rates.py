@@ -1,12 +1,20 @@
 """Spike counts, firing rates and spike-time histograms by neuron, trial and neuron class."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ephysflow.campaign.functions.gaussian import gaussian_smoothed
+from ephysflow.campaign.functions.members import (
+    Members,
+    Runs,
+    common_windows,
+    neuron_index,
+    neurons_of_groups,
+    trial_index,
+    trials_of_groups,
+)
 from ephysflow.campaign.observations import FeatureRows, Observations
 from ephysflow.errors import CampaignError, ConfigurationError
 
@@ -19,25 +27,6 @@ MAX_BINS = 200_000_000
 
 SMOOTHED_AT_ONCE = 100_000
 """Bins that are smoothed in one step: as many as stay in the processor's cache."""
-
-
-@dataclass(frozen=True)
-class _Members:
-    """Neurons of each group: M rows sorted by group and neuron; `of_observation` (K,) is the member of each observation."""
-
-    group: np.ndarray
-    neuron: np.ndarray
-    of_observation: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Runs:
-    """Trials of each group: one row a run of observations that begins at `start`."""
-
-    start: np.ndarray
-    length: np.ndarray
-    group: np.ndarray
-    trial: np.ndarray
 
 
 def firing_rates(observations: Observations, params: Mapping[str, Any]) -> dict[str, FeatureRows]:
@@ -76,9 +65,10 @@ def firing_rates(observations: Observations, params: Mapping[str, Any]) -> dict[
         if a group pools windows of different bounds, which have no common rate; names the group.
     """
     export_all = check_params(params)
-    runs = _runs(observations)
-    t_start, duration = _bounds(observations, runs)
-    members = _members(observations)
+    runs = trials_of_groups(observations)
+    window = common_windows(observations, runs, "firing_rates")
+    t_start, duration = (observations.trials[name][window] for name in ("t_start", "duration"))
+    members = neurons_of_groups(observations)
     first, last = _extremes(observations)
     by_gid = _by_gid(observations, members, first, duration)
     counts = _histogram(observations, t_start, duration, first, last)
@@ -108,56 +98,6 @@ def check_params(params: Mapping[str, Any]) -> bool:
     return export_all
 
 
-def _runs(observations: Observations) -> _Runs:
-    group, trial = observations.group, observations.trial
-    begins = np.ones(len(group), dtype=bool)
-    begins[1:] = (np.diff(group) != 0) | (np.diff(trial) != 0)
-    start = np.flatnonzero(begins)
-    return _Runs(start, np.diff(start, append=len(group)), group[start], trial[start])
-
-
-def _bounds(observations: Observations, runs: _Runs) -> tuple[np.ndarray, np.ndarray]:
-    """Return start and duration [ms] of the window of each group."""
-    t_start = observations.trials["t_start"][runs.trial]
-    duration = observations.trials["duration"][runs.trial]
-    first = np.searchsorted(runs.group, np.arange(observations.n_groups))
-    other = (t_start != t_start[first][runs.group]) | (duration != duration[first][runs.group])
-    if other.any():
-        run = int(np.argmax(other))
-        group = int(runs.group[run])
-        pooled = (first[group], run)
-        windows = ", ".join(
-            f"{observations.trials['window'][runs.trial[i]]}: {t_start[i]:g} to {t_start[i] + duration[i]:g} ms"
-            for i in pooled
-        )
-        raise CampaignError(
-            f"firing_rates: group {observations.key(group)} pools windows of different bounds ({windows}); "
-            "add window to groupby, or choose windows of equal bounds"
-        )
-    return t_start[first], duration[first]
-
-
-def _members(observations: Observations) -> _Members:
-    rank = row = np.arange(len(observations.neurons["gid"]))
-    if "simulation_id" not in observations.groups:
-        rank, row = _distinct_neurons(observations)
-    code = observations.group * len(rank) + rank[observations.neuron]
-    used, member = np.unique(code, return_inverse=True)
-    group, neuron = np.divmod(used, max(len(rank), 1))
-    return _Members(group, row[neuron], member)
-
-
-def _distinct_neurons(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rank of each row's neuron among all, and a row of each neuron; simulations may share neurons."""
-    code = np.zeros(len(observations.neurons["gid"]), dtype=np.int64)
-    for name in ("circuit_id", "neuron_class", "gid"):
-        if name in observations.neurons:
-            values, position = np.unique(observations.neurons[name], return_inverse=True)
-            code = code * len(values) + position
-    _, row, rank = np.unique(code, return_index=True, return_inverse=True)
-    return rank, row
-
-
 def _extremes(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
     """Return (K,) first and last spike time of each observation, NaN where it is silent."""
     first, last = np.full((2, len(observations.group)), np.nan)
@@ -169,7 +109,7 @@ def _extremes(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _by_gid(
-    observations: Observations, members: _Members, first: np.ndarray, duration: np.ndarray
+    observations: Observations, members: Members, first: np.ndarray, duration: np.ndarray
 ) -> FeatureRows:
     n_members, member = len(members.group), members.of_observation
     spiking = observations.counts > 0
@@ -183,7 +123,7 @@ def _by_gid(
             "mean_spike_counts": mean_counts,
             "mean_firing_rates_per_second": 1000.0 * mean_counts / duration[members.group],
         }
-    return FeatureRows(members.group, _neuron_index(observations, members.neuron), values)
+    return FeatureRows(members.group, neuron_index(observations, members.neuron), values)
 
 
 def _by_gid_and_trial(observations: Observations, first: np.ndarray, kept: np.ndarray) -> FeatureRows:
@@ -192,8 +132,8 @@ def _by_gid_and_trial(observations: Observations, first: np.ndarray, kept: np.nd
     times = _lists(np.append(offsets[:-1][kept], offsets[-1]), observations.rows["time"])
     return FeatureRows(
         observations.group[kept],
-        _trial_index(observations, observations.trial[kept])
-        | _neuron_index(observations, observations.neuron[kept]),
+        trial_index(observations, observations.trial[kept])
+        | neuron_index(observations, observations.neuron[kept]),
         {"count": observations.counts[kept], "first": first[kept], "times": times},
     )
 
@@ -238,11 +178,11 @@ def _by_neuron_class(n_groups: int, by_gid: FeatureRows, histograms: FeatureRows
     return FeatureRows(np.arange(n_groups), {}, values)
 
 
-def _by_neuron_class_and_trial(observations: Observations, runs: _Runs) -> FeatureRows:
+def _by_neuron_class_and_trial(observations: Observations, runs: Runs) -> FeatureRows:
     mean_counts = np.add.reduceat(observations.counts, runs.start) / runs.length
     return FeatureRows(
         runs.group,
-        _trial_index(observations, runs.trial),
+        trial_index(observations, runs.trial),
         {"mean_of_spike_counts_for_each_trial": mean_counts},
     )
 
@@ -308,24 +248,6 @@ def _histograms(observations: Observations, counts: np.ndarray, n_bins: np.ndarr
 
 def _divisor(maximum: np.ndarray) -> np.ndarray:
     return np.where(maximum > 0, maximum, 1.0)
-
-
-def _neuron_index(observations: Observations, neuron: np.ndarray) -> dict[str, np.ndarray]:
-    names = ["neuron_class", "gid", "neuron_class_index"]
-    if "simulation_id" not in observations.groups:
-        names.insert(0, "circuit_id")
-    return _index(observations.neurons, names, neuron, observations)
-
-
-def _trial_index(observations: Observations, trial: np.ndarray) -> dict[str, np.ndarray]:
-    return _index(observations.trials, ["simulation_id", "window", "trial"], trial, observations)
-
-
-def _index(
-    table: Mapping[str, np.ndarray], names: list[str], rows: np.ndarray, observations: Observations
-) -> dict[str, np.ndarray]:
-    """Return the index columns that the key does not hold already."""
-    return {name: table[name][rows] for name in names if name in table and name not in observations.groups}
 
 
 def _selected(table: FeatureRows, kept: np.ndarray) -> FeatureRows:

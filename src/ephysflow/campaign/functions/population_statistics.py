@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ephysflow.campaign.functions.members import common_windows, trials_of_groups
 from ephysflow.campaign.observations import FeatureRows, Observations
 from ephysflow.errors import CampaignError, ConfigurationError
 
@@ -275,19 +276,8 @@ def _welch(signal: np.ndarray, n: int) -> np.ndarray:
 
 def _bounds(observations: Observations, feature: str) -> tuple[np.ndarray, np.ndarray]:
     """Return t_start and t_stop [ms] of each group (G,), the same in all its trials."""
-    found = []
-    for name in ("t_start", "t_stop"):
-        of_observation = observations.trials[name][observations.trial].astype(float)
-        firsts = observations.group_offsets[:-1]
-        lowest, highest = (f.reduceat(of_observation, firsts) for f in (np.minimum, np.maximum))
-        if len(different := np.flatnonzero(lowest != highest)):
-            g = int(different[0])
-            raise CampaignError(
-                f"{feature}: group {observations.key(g)} has windows with {name} {lowest[g]:g} and {highest[g]:g} ms; "
-                "needed: equal bounds, e.g. `window` in groupby"
-            )
-        found.append(lowest)
-    return found[0], found[1]
+    window = common_windows(observations, trials_of_groups(observations), feature)
+    return observations.trials["t_start"][window], observations.trials["t_stop"][window]
 
 
 def _binned(observations: Observations, feature: str, bin_size: float) -> tuple[np.ndarray, np.ndarray]:

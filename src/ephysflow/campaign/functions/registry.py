@@ -16,7 +16,7 @@ class ShippedFunction:
     parameters : what it reads of ``params``, with defaults; others cannot change its result
     reports : types of report that it works on
     aliases : dotted paths in BlueETL of the function that it replaces
-    groupby : the only grouping that it accepts, by name; empty for any
+    packages : further installed packages whose version changes numbers
     checked : its module has ``check_params(params)``, which raises `ConfigurationError` and imports nothing heavy
     """
 
@@ -26,8 +26,8 @@ class ShippedFunction:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     reports: tuple[str, ...] = ("spikes",)
     aliases: tuple[str, ...] = ()
-    groupby: tuple[str, ...] = ()
     checked: bool = False
+    packages: tuple[str, ...] = ()
 
 
 FEATURE_FUNCTIONS: dict[str, ShippedFunction] = {
@@ -74,6 +74,7 @@ FEATURE_FUNCTIONS: dict[str, ShippedFunction] = {
         function="efeatures",
         tables=("efeatures",),
         parameters={"efeatures": None, "efel_settings": None, "stimulus": None},
+        packages=("efel",),
         reports=("soma",),
         checked=True,
     ),

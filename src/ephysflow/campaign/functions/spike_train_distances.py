@@ -1,12 +1,12 @@
 """Distances between the spike trains of the neurons of a group: van Rossum's, and Victor and Purpura's."""
 
-import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ephysflow.campaign.functions.members import neuron_index, trial_index, trials_of_groups
 from ephysflow.campaign.observations import FeatureRows, Observations
 from ephysflow.errors import CampaignError, ConfigurationError
 
@@ -40,9 +40,10 @@ def spike_train_distances(observations: Observations, params: Mapping[str, Any])
 
     Returns
     -------
-    Table ``distances`` with index ``simulation_id, window`` (unless in ``groupby``, or unknown), ``trial, gid,
-    other_gid``: one row a pair, the lower gid first; columns ``van_rossum`` and ``victor_purpura``, no unit. Trains
-    of different trials are not compared.
+    Table ``distances``, one row a pair: the neuron of the earlier class, within a class that of the lower gid, is the
+    first. Index ``simulation_id, window, trial``, ``circuit_id`` (if simulations are pooled), ``neuron_class, gid,
+    other_neuron_class`` (each unless in ``groupby``; the last as ``neuron_class``), ``other_gid``; columns
+    ``van_rossum`` and ``victor_purpura``, no unit. Trains of different trials are not compared.
 
     Raises
     ------
@@ -52,17 +53,11 @@ def spike_train_distances(observations: Observations, params: Mapping[str, Any])
         if a group has more than ``max_trains`` neurons: no subset is drawn silently.
     """
     checked = check_params(params)
-    first, second = _pairs(observations, int(checked["max_trains"]))
-    gid = observations.neurons["gid"]
-    trial_columns = {
-        name: observations.trials[name][observations.trial[first]]
-        for name in ("simulation_id", "window", "trial")
-        if name in observations.trials and name not in observations.groups
-    }
-    pair_gids = {"gid": gid[observations.neuron[first]], "other_gid": gid[observations.neuron[second]]}
+    blocks = _blocks(observations)
+    first, second = _pairs(observations, blocks, int(checked["max_trains"]))
     rossum, purpura = np.empty(len(first)), np.empty(len(first))
     done = 0
-    for start, stop in _blocks(observations):
+    for start, stop in blocks:
         trains = observations.offsets[start : stop + 1]
         times = observations.rows["time"][trains[0] : trains[-1]]
         part = slice(done, done + (stop - start) * (stop - start - 1) // 2)
@@ -70,7 +65,7 @@ def spike_train_distances(observations: Observations, params: Mapping[str, Any])
         purpura[part] = victor_purpura(times, trains - trains[0], checked["victor_purpura_cost"])
         done = part.stop
     values = {"van_rossum": rossum, "victor_purpura": purpura}
-    return {"distances": FeatureRows(observations.group[first], {**trial_columns, **pair_gids}, values)}
+    return {"distances": FeatureRows(observations.group[first], _index(observations, first, second), values)}
 
 
 def check_params(params: Mapping[str, Any]) -> dict[str, float]:
@@ -182,15 +177,24 @@ def victor_purpura(times: np.ndarray, offsets: np.ndarray, cost: float) -> np.nd
 
 def _blocks(observations: Observations) -> list[tuple[int, int]]:
     """Return first and end of each run of observations of one group and one trial."""
-    n = len(observations.group)
-    changes = (np.diff(observations.group) != 0) | (np.diff(observations.trial) != 0)
-    borders = [0, *(np.flatnonzero(changes) + 1).tolist(), n] if n else []
-    return list(itertools.pairwise(borders))
+    runs = trials_of_groups(observations)
+    return list(zip(runs.start.tolist(), (runs.start + runs.length).tolist(), strict=True))
 
 
-def _pairs(observations: Observations, max_trains: int) -> tuple[np.ndarray, np.ndarray]:
+def _index(observations: Observations, first: np.ndarray, second: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the index columns of pairs of observations of the same trial, and so of the same circuit."""
+    other = observations.neuron[second]
+    index = trial_index(observations, observations.trial[first])
+    index |= neuron_index(observations, observations.neuron[first], ("neuron_class", "gid"))
+    if "neuron_class" in index:
+        index["other_neuron_class"] = observations.neurons["neuron_class"][other]
+    return index | {"other_gid": observations.neurons["gid"][other]}
+
+
+def _pairs(
+    observations: Observations, blocks: list[tuple[int, int]], max_trains: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return both observations of each pair of the same group and trial."""
-    blocks = _blocks(observations)
     for start, stop in blocks:
         if stop - start > max_trains:
             raise CampaignError(

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ephysflow.campaign.functions.members import neuron_index, neurons_of_groups
 from ephysflow.campaign.observations import FeatureRows, Observations
 from ephysflow.errors import ConfigurationError
 
@@ -45,8 +46,9 @@ def spike_train_statistics(observations: Observations, params: Mapping[str, Any]
 
     Returns
     -------
-    Table ``by_gid`` with index ``gid, neuron_class_index`` (without those in ``groupby``), one row a neuron of the
-    group, sorted by gid, and one column a feature.
+    Table ``by_gid`` with one row a neuron (a gid of a class of a circuit) of the group and one column a feature; index
+    ``circuit_id`` (if simulations are pooled), ``neuron_class, gid, neuron_class_index``, without those in ``groupby``,
+    sorted by the first three.
 
     Raises
     ------
@@ -54,8 +56,9 @@ def spike_train_statistics(observations: Observations, params: Mapping[str, Any]
         for a feature that does not exist, or a parameter, of which there are none.
     """
     names = check_params(params)
-    row, group, index = _neurons_of_groups(observations)
-    n, time, offsets = len(group), observations.rows["time"], observations.offsets
+    members = neurons_of_groups(observations)
+    row, n = members.of_observation, len(members.group)
+    time, offsets = observations.rows["time"], observations.offsets
     counts = observations.counts
 
     def summed(values: np.ndarray, of: np.ndarray) -> np.ndarray:
@@ -94,7 +97,8 @@ def spike_train_statistics(observations: Observations, params: Mapping[str, Any]
                 values[name] = summed(first, row[fired]) / np.bincount(row[fired], minlength=n)
             else:
                 values[name] = n_spikes
-    return {"by_gid": FeatureRows(group, index, values)}
+    index = neuron_index(observations, members.neuron)
+    return {"by_gid": FeatureRows(members.group, index, values)}
 
 
 def check_params(params: Mapping[str, Any]) -> tuple[str, ...]:
@@ -113,23 +117,3 @@ def check_params(params: Mapping[str, Any]) -> tuple[str, ...]:
         if given not in (None, {}, {"params": {}}, {"params": None}):
             raise ConfigurationError(f"params: {name} is {given!r}; allowed: {{}}, as it has no parameters")
     return tuple(name for name, given in params.items() if given is not None) or FEATURES
-
-
-def _neurons_of_groups(
-    observations: Observations,
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Return the table's row of each observation, the group of each row, and the index columns."""
-    gid, rank = observations.neurons["gid"], observations.neurons["neuron_class_index"]
-    order = np.lexsort((rank, gid))
-    new = np.ones(len(order), dtype=bool)
-    new[1:] = (np.diff(gid[order]) != 0) | (np.diff(rank[order]) != 0)
-    identity = np.empty(len(order), dtype=np.int64)
-    identity[order] = np.cumsum(new) - 1
-    n_identities = int(new.sum())
-    key, row = np.unique(
-        observations.group * n_identities + identity[observations.neuron], return_inverse=True
-    )
-    group, which = key // max(n_identities, 1), order[new][key % max(n_identities, 1)]
-    columns = {"gid": gid, "neuron_class_index": rank}
-    index = {name: column[which] for name, column in columns.items() if name not in observations.groups}
-    return row, group, index

@@ -91,7 +91,8 @@ def importable_file(name: str) -> Path | None:
     if spec is None:
         return None
     if not rest:
-        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+        file = Path(spec.origin or "")
+        return file if file.suffix == ".py" and file.is_file() else None
     found = (module_file(Path(folder), rest) for folder in spec.submodule_search_locations or ())
     return next(filter(None, found), None)
 

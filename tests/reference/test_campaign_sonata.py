@@ -42,7 +42,6 @@ def simulation_of(data, case, number=0):
 def test_campaign_files(data, file, conditions, there):
     campaign = read_campaign(data / "dense/simulation-campaign" / file)
     assert [tuple(row.values()) for row in campaign.conditions] == conditions
-    assert campaign.coupled == ("coupled" in file)
     home = data / "dense/simulation-campaign"
     assert [(home / path).is_file() if path else None for path in campaign.paths] == there
 
@@ -52,7 +51,7 @@ def test_simulation_files_are_those_of_libsonata(data, case):
     ours = simulation_of(data, case)
     theirs = libsonata.SimulationConfig.from_file(str(ours.config))
     assert str(ours.spikes_file) == theirs.output.spikes_file
-    assert (ours.tstop, ours.dt) == (theirs.run.tstop, theirs.run.dt)
+    assert ours.tstop == theirs.run.tstop
     files = {name: theirs.report(name).file_name for name in theirs.list_report_names}
     assert {name: str(path) for name, path in ours.reports.items()} == files
     circuit = libsonata.CircuitConfig.from_file(str(ours.circuit.config))
@@ -129,7 +128,6 @@ def test_reports_are_those_of_libsonata(data, report, elements, t_start, t_stop,
     frame = theirs.get(libsonata.Selection(nodes), tstart=t_start, tstop=t_stop, tstride=stride)
     with open_report(path, POPULATION) as ours:
         assert (ours.start, ours.stop, ours.step) == theirs.times
-        assert ours.units == theirs.data_units
         assert ours.node_ids.tolist() == list(theirs.get_node_ids())
         columns, gids, element_ids = ours.columns_of(np.array(nodes))
         assert len(columns) == 3 * elements

@@ -81,13 +81,11 @@ def test_product_is_in_c_order_of_dims(read, tmp_path):
         "circuit_config": f"{tmp_path.parent}/circuit/circuit_config.json",
         "free": 1,
     }
-    assert not campaign.coupled
     assert (campaign.name, campaign.file) == ("test", tmp_path / "campaign.json")
 
 
 def test_coupled_conditions_vary_together_and_the_dimension_is_none(read, tmp_path):
     campaign = read(coupled())
-    assert campaign.coupled
     assert campaign.conditions == [{"seed": 1, "label": "x"}, {"seed": 2, "label": "x"}]
     assert campaign.paths == [f"{tmp_path}/{i}/simulation_config.json" for i in (0, 1)]
     assert campaign.name == ""
@@ -168,7 +166,25 @@ BAD = {
         "condition 1: its name must be a text",
     ),
     "NaN": (native(data=[{"a": float("nan"), "simulation_path": ""}]), "'a': nan is not a finite number"),
-    "mapping": (native(data=[{"a": {"b": 1}, "simulation_path": ""}]), "is not a finite number, text"),
+    "mapping": (native(data=[{"a": {"b": 1}, "simulation_path": ""}]), "'a': a value of type dict; allowed"),
+    "huge integer": (native(data=[{"a": 2**63, "simulation_path": ""}]), "'a': an integer outside -2**63"),
+    "huge integer in a list": (
+        native(data=[{"a": [-(2**63) - 1], "simulation_path": ""}]),
+        "an integer outside",
+    ),
+    "half a character": (
+        native(data=[{"a": "\ud800", "simulation_path": ""}]),
+        "is not text that UTF-8 can hold",
+    ),
+    "half a character in a name": (native(data=[{"\ud800": 1, "simulation_path": ""}]), "condition names: "),
+    "half a character in a path": (native(data=[{"simulation_path": "\ud800"}]), "row 0: simulation path: "),
+    "half a character in the circuit": (native(attrs={"circuit_config": "\ud800.json"}), "is not a path"),
+    "a list that holds itself": (
+        "{name: x, attrs: {circuit_config: c.json}, dims: [seed], data: [a],"
+        " coords: {seed: {dims: [seed], data: [&a [*a]]}}}",
+        "'seed': lists are nested more than 10 levels",
+    ),
+    "nothing at all": (product(dims=["seed"], coords={}, data=None), "data: None is not a list"),
     "dims": (product(dims="seed"), "dims: 'seed' is not a list"),
     "dims twice": (product(dims=["seed", "seed"]), "is not a list of different names"),
     "coords": (product(coords=[]), "coords: must give"),

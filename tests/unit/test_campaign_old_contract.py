@@ -167,13 +167,10 @@ def test_index_of_the_function(repo):
     tables = apply(by_gid, repo, ["simulation_id"])
     assert tables["levels"].index.names == ["simulation_id", "gid", "trial"]
     assert tables["plain"].index.names == ["simulation_id"]
-    flat = apply(by_gid, repo, ["simulation_id"], multi_index=False)
-    assert list(flat["levels"].columns) == ["simulation_id", "gid", "trial", "n"]
-    assert flat["levels"].index.equals(pd.RangeIndex(len(flat["levels"])))
 
 
 def test_key_columns_keep_the_types_of_the_tables(repo):
-    flat = apply(count, repo, multi_index=False)["n"]
+    flat = apply(count, repo)["n"].reset_index()
     assert flat["simulation_id"].dtype == "int32"
     assert flat["neuron_class"].cat.categories.tolist() == ["a", "b"]
 

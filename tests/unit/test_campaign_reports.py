@@ -44,13 +44,7 @@ def path(tmp_path):
 @pytest.mark.parametrize("pointers", ["index_pointers", "index_pointer"])
 def test_what_is_known_without_reading_values(path, pointers):
     with open_report(write(path, pointers=pointers), "a") as report:
-        assert (report.start, report.step, report.stop, report.n_frames, report.units) == (
-            10.0,
-            0.5,
-            20.0,
-            20,
-            "",
-        )
+        assert (report.start, report.step, report.stop, report.n_frames) == (10.0, 0.5, 20.0, 20)
         assert report.node_ids.tolist() == NODES
         columns, gids, elements = report.columns_of(np.array([2, 100, 7, 0]))
         assert columns.tolist() == [1, 2, 3, 0]

@@ -60,7 +60,7 @@ def test_defaults_of_the_output(simulation, folder):
     assert found.spikes_file == folder / "sim/output/spikes.h5"
     assert found.reports == {}
     assert found.node_sets_files == (folder / "circuit/sets.json",)
-    assert (found.tstop, found.dt) == (100.0, 0.1)
+    assert found.tstop == 100.0
     assert found.circuit.config == folder / "circuit/circuit.json"
 
 
@@ -108,8 +108,8 @@ def test_two_files_as_bmtk_writes_them_are_followed(simulation, folder):
     assert read_simulation(merged) == alone
 
 
-def test_missing_times_are_not_an_error(simulation):
-    assert (simulation(run={}).tstop, simulation(run={}).dt) == (None, None)
+def test_a_missing_end_is_not_an_error(simulation):
+    assert simulation(run={}).tstop is None
 
 
 def test_circuits_are_told_apart(simulation, folder):
@@ -119,6 +119,22 @@ def test_circuits_are_told_apart(simulation, folder):
     assert circuit_key(moved) != circuit_key(first)
     reordered = write(folder / "circuit/again.json", dict(reversed(CIRCUIT.items())))
     assert circuit_key(read_circuit(reordered)) == circuit_key(first)
+
+
+@pytest.mark.parametrize("key", ["node_sets_file", "node_types_file"])
+def test_equal_texts_that_mean_other_files_are_other_circuits(tmp_path, key):
+    nodes = {"nodes_file": "/abs/nodes.h5"}
+    content = {"networks": {"nodes": [nodes]}}
+    (content if key == "node_sets_file" else nodes)[key] = "relative"
+    first, second = (read_circuit(write(tmp_path / name / "circuit.json", content)) for name in "ab")
+    assert first.content == second.content
+    assert circuit_key(first) != circuit_key(second)
+
+
+def test_a_circuit_may_hold_what_is_nothing_to_us(folder):
+    write(folder / "circuit/circuit.json", CIRCUIT | {"x": "\ud800", "y": 1})
+    text = (folder / "circuit/circuit.json").read_text().replace('"y": 1', '"y": 1e999')
+    assert circuit_key(read_circuit(write(folder / "circuit/circuit.json", text)))
 
 
 def test_a_changed_circuit_is_read_again(folder):
@@ -141,8 +157,12 @@ BAD = {
     ),
     "no circuit": ({"network": "none.json"}, "none.json is not there"),
     "run": ({"network": "../circuit/circuit.json", "run": 3}, "{path}: run: must be keys and values"),
-    "tstop": ({"network": "../circuit/circuit.json", "run": {"tstop": "x"}}, "run.tstop: 'x' is not a number"),
-    "NaN": ('{"network": "../circuit/circuit.json", "run": {"dt": NaN}}', "run.dt: 'NaN' is not a number"),
+    "tstop": ({"network": "../circuit/circuit.json", "run": {"tstop": "x"}}, "run.tstop: 'x' is not a finite number"),
+    "NaN": ('{"network": "../circuit/circuit.json", "run": {"tstop": NaN}}', "run.tstop: 'NaN' is not a finite number"),
+    "infinite": ('{"network": "../circuit/circuit.json", "run": {"tstop": 1e999}}', "run.tstop: inf is not a finite"),
+    "400 digits": ({"network": "../circuit/circuit.json", "run": {"tstop": 10**400}}, "is not a finite number"),
+    "half a character": ({"network": "\ud800.json"}, "is not a path"),
+    "NUL": ({"network": "\0.json"}, "is not there"),
     "report": ({"network": "../circuit/circuit.json", "reports": {"a": 1}}, "reports.a: must be keys and values"),
     "report file": (
         {"network": "../circuit/circuit.json", "reports": {"a": {"file_name": 1}}},

@@ -1,6 +1,7 @@
 """The code hash sees code and nothing else."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import ephysflow
 from ephysflow.codehash import CodeHasher, syntax_digest
 from ephysflow.errors import ConfigurationError
 from ephysflow.steps import STEPS
+from ephysflow.user_modules import check_user_object, load_user_object
 
 SOURCE = '''"""Module."""
 import math
@@ -93,3 +95,86 @@ def test_steps_that_do_not_share_code_have_different_closures():
     extraction = closure(CodeHasher(), STEPS["extract_efeatures"].modules, root)
     assert "ephysflow.recordings.readers.igor" in ingestion - extraction
     assert "ephysflow.efeatures.efel_engine" in extraction - ingestion
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Folder of a configuration, and what lies elsewhere."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+def package(folder: Path, name: str, init: str = "", **modules: str) -> None:
+    (folder / name).mkdir(parents=True)
+    write(folder / name, __init__=init, **modules)
+
+
+def code_of(module: str, folder: Path) -> str:
+    return CodeHasher().user_module(module, folder)
+
+
+def test_a_helper_of_pythonpath_counts(project, tmp_path, monkeypatch):
+    sources = tmp_path / "sources"
+    package(sources, "tools_of_mine", rates="from tools_of_mine import units\n", units="ms = 1\n")
+    write(project, mine="from tools_of_mine.rates import f\n")
+    monkeypatch.syspath_prepend(sources)
+    before = code_of("mine", project)
+    write(sources / "tools_of_mine", units="ms = 2\n")
+    assert code_of("mine", project) != before
+
+
+def test_beside_the_configuration_comes_first(project, tmp_path, monkeypatch):
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    write(sources, helper_of_mine="x = 1\n")
+    write(project, mine="import helper_of_mine\n", helper_of_mine="x = 1\n")
+    monkeypatch.syspath_prepend(sources)
+    before = code_of("mine", project)
+    write(sources, helper_of_mine="x = 2\n")
+    assert code_of("mine", project) == before
+
+
+def test_of_installed_packages_only_the_functions_own_is_read(project, tmp_path, monkeypatch):
+    installed = tmp_path / "site-packages"
+    package(
+        installed,
+        "their_package",
+        rates="import their_library, json\nfrom . import units\n",
+        units="ms = 1\n",
+    )
+    package(installed, "their_library", init="x = 1\n")
+    write(project, mine="import their_library\n")
+    monkeypatch.syspath_prepend(installed)
+    hasher = CodeHasher()
+    before = hasher.user_module("their_package.rates", project), hasher.user_module("mine", project)
+    read = {key.partition(":")[0] for key in hasher._known}
+    assert read == {"their_package.rates", "their_package.units", "mine"}
+    write(installed / "their_library", __init__="x = 2\n")
+    assert (code_of("their_package.rates", project), code_of("mine", project)) == before
+    write(installed / "their_package", units="ms = 2\n")
+    assert code_of("their_package.rates", project) != before[0]
+
+
+def test_nothing_is_imported_to_find_a_module(project, tmp_path, monkeypatch):
+    sources = tmp_path / "sources"
+    package(sources, "raising_package", init="raise RuntimeError\n", rates="def f():\n    pass\n")
+    monkeypatch.syspath_prepend(sources)
+    assert code_of("raising_package.rates", project)
+    check_user_object("raising_package.rates.f", project)
+    assert "raising_package" not in sys.modules
+    with pytest.raises(ConfigurationError, match=r"'raising_package.none' is neither"):
+        code_of("raising_package.none", project)
+
+
+def test_a_package_is_there_when_its_module_is_loaded(project, tmp_path, monkeypatch):
+    sources = tmp_path / "sources"
+    package(
+        sources,
+        "preparing_package",
+        init="prepared = 1\n",
+        rates="import sys\nf = sys.modules['preparing_package'].prepared\n",
+    )
+    monkeypatch.syspath_prepend(sources)
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    assert load_user_object("preparing_package.rates.f", project) == 1

@@ -260,7 +260,7 @@ def _absolute_attrs(attrs: Any, folder: str, path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: attrs: key 'circuit_config' is missing")
     prefix, circuit = attrs.get("path_prefix", ""), attrs["circuit_config"]
     for key, value in (("path_prefix", prefix), ("circuit_config", circuit)):
-        if not isinstance(value, str):
+        if not isinstance(value, str) or value_problem(value):
             raise ConfigurationError(f"{path}: attrs.{key}: {value!r} is not a path")
     if not circuit.endswith(".json"):
         raise ConfigurationError(
@@ -277,6 +277,8 @@ def _absolute_attrs(attrs: Any, folder: str, path: Path) -> dict[str, Any]:
 def _simulation_path(text: Any, prefix: str, where: str) -> str:
     if not isinstance(text, str):
         raise ConfigurationError(f"{where}: simulation path {text!r} is not a text; put it in quotes")
+    if problem := value_problem(text):
+        raise ConfigurationError(f"{where}: simulation path: {problem}")
     if not text or text.startswith("https://"):
         return text
     whole = os.path.join(prefix, text)

@@ -5,6 +5,7 @@ the files say so themselves. Where such a record is missing or damaged, what is 
 """
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from ephysflow.io.tables import read_table
 
 ENTRIES = "entries.json"
 """Of the feature tables: the entry that each comes from."""
+TABLE_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+"""Names of published tables, suffixes included."""
 
 
 def expected_files(plan: AnalysisPlan) -> list[Path]:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ephysflow.campaign.plain_values import value_problem
 from ephysflow.errors import CampaignError
 from ephysflow.io.canonical import canonical_json, digest
 
@@ -127,7 +128,7 @@ def read_circuit(path: Path) -> CircuitFiles:
     """
     try:
         state = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # a path with a NUL
         raise CampaignError(f"circuit configuration {path} is not there") from None
     return _read_circuit(path, state.st_mtime_ns, state.st_size)
 
@@ -165,7 +166,8 @@ def _read_circuit(path: Path, mtime: int, size: int) -> CircuitFiles:
         config=path,
         nodes=tuple(nodes),
         node_sets_file=_path(config, "node_sets_file", path) if config.get("node_sets_file") else None,
-        content=digest(canonical_json(config)),
+        # not canonical_json: what is nothing to us may be infinite, or text that is not Unicode
+        content=digest(json.dumps(config, sort_keys=True)),
     )
 
 
@@ -239,7 +241,7 @@ def _path(
     folder : what the path is relative to; None for the folder of the file
     """
     text = section[key]
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str) or not text or value_problem(text):
         raise CampaignError(f"{path}: {prefix}{key}: {text!r} is not a path")
     if "$" in text:
         manifest = _section(section if config is None else config, "manifest", path)

@@ -218,6 +218,13 @@ F0 = "analysis.spikes.features.0"
         ({**config(), "simulations_filter_in_memory": {"seed": {}}}, "in_memory: seed: {} asks for nothing"),
         ({**config(), "custom": {1: 2}}, "custom: key 1 is not a text; put it in quotes"),
         ({**config(), "custom": {"a": float("nan")}}, "custom.a: nan is not a finite number"),
+        (config(analysis([feature(params={"a": 2**63})])), "params.a: an integer outside"),
+        ({**config(), "custom": {"a": "\ud800"}}, "custom.a: .* is not text that UTF-8 can hold"),
+        ({**config(), "custom": {"\ud800": 1}}, "custom: key .* is not text that UTF-8 can hold"),
+        (
+            config(analysis([feature(function="mine.f", type="single", name="a" * 151)])),
+            "at most 150 characters",
+        ),
         ({**config(), "custom": {"a": yaml.safe_load("2020-01-01")}}, "custom.a: .*put it in quotes"),
         (config(analysis(report={"type": "soma"})), "report.name: missing; a report of type soma needs"),
         (

@@ -251,6 +251,7 @@ def test_live_objects_are_refused_with_the_way_out(repo, ask):
         ({"x": 1}, "a int as 'x'"),
         ({1: pd.DataFrame()}, "a table named 1"),
         ({"../x": pd.DataFrame()}, "a table named '../x'"),
+        ({"x" * 151: pd.DataFrame()}, "a table named .*at most 150 characters"),
         ({"x": pd.DataFrame([[1, 2]])}, "columns that are not texts"),
         ({"x": pd.DataFrame([[1, 2]], columns=["a", "a"])}, "columns of equal name"),
     ],

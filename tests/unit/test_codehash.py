@@ -176,5 +176,4 @@ def test_a_package_is_there_when_its_module_is_loaded(project, tmp_path, monkeyp
         rates="import sys\nf = sys.modules['preparing_package'].prepared\n",
     )
     monkeypatch.syspath_prepend(sources)
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
     assert load_user_object("preparing_package.rates.f", project) == 1

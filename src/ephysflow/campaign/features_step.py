@@ -256,12 +256,10 @@ def table_of_frame(frame: Any, name: str, function: str) -> pa.Table:
 
 def check_table_name(name: Any, function: str) -> None:
     """Refuse a name of a table that could not be the name of a file."""
-    from ephysflow.campaign.feature_entries import FILE_NAME
+    from ephysflow.campaign.feature_entries import FILE_NAME, FILE_NAME_RULE
 
     if not isinstance(name, str) or not FILE_NAME.fullmatch(name):
-        raise CampaignError(
-            f"{function}: table name {name!r}: allowed are letters, digits and _ . + -, beginning with a letter or digit"
-        )
+        raise CampaignError(f"{function}: table name {name!r}: allowed are {FILE_NAME_RULE}")
 
 
 def _spread(values: np.ndarray, group: np.ndarray) -> Any:

@@ -146,6 +146,7 @@ def _is_installed(file: Path) -> bool:
     return file.is_relative_to(STANDARD_LIBRARY) or not INSTALLED.isdisjoint(file.parts)
 
 
+@cache
 def _library_file(root: Path, name: str) -> Path | None:
     if name != PACKAGE and not name.startswith(PACKAGE + "."):
         return None

@@ -3,7 +3,7 @@
 A zip file of Arrow tables, not compressed: ``<simulation key>/<table>.arrow``, beside ``provenance.json`` and
 ``failures.json``. One file a job, whatever tables a function returns, and each table has its own columns. The key is
 ``all`` when the function ran over all simulations at once. What is published from it is Parquet; here each table is
-written and read once, and Arrow's own format does that in a tenth of the time.
+written and read once, and Arrow's own format needs no encoding.
 """
 
 import json

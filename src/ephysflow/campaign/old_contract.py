@@ -37,7 +37,7 @@ from ephysflow.errors import CampaignError
 
 ROWS_AT_ONCE = 200_000
 GROUPS_AT_ONCE = 2_000
-"""Groups are cut out of a joined table of about this many rows; BlueETL joins anew for each (16 ms a group)."""
+"""Groups are cut out of a joined table of about this many rows; BlueETL joins anew for each."""
 
 
 def apply_group_function(

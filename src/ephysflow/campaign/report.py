@@ -472,7 +472,7 @@ def _no_rows(n_neurons: int) -> np.ndarray:
 
 
 def _stable_order(row: np.ndarray) -> np.ndarray:
-    """Return the stable order of rows; 32 bits in two passes of 16, three times faster than at once."""
+    """Return the stable order of rows; 32 bits in two passes of 16, which numpy sorts by radix."""
     if row.dtype == np.uint16:
         return np.argsort(row, kind="stable")
     order = np.argsort(row.astype(np.uint16), kind="stable")

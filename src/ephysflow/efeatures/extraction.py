@@ -89,7 +89,7 @@ def extract_features(
             row, (amp, amp_rel) = rows[index], amplitudes[index]
             threshold = None if "Threshold" in wanted[text] else row["auto_threshold"]
             for name in names:
-                value, error = _mean(values[name])
+                value, error = mean_value(values[name])
                 table[index].append(
                     {
                         "cell": row["cell"],
@@ -129,8 +129,8 @@ def _values(
     return [next(found) if isinstance(trace, EfelTrace) else dict.fromkeys(names, trace) for trace in traces]
 
 
-def _mean(found: np.ndarray | RecordingError | None) -> tuple[float, str | None]:
-    """Value of a feature, and why it could not be computed."""
+def mean_value(found: np.ndarray | RecordingError | None) -> tuple[float, str | None]:
+    """Return the value of a feature, the mean of what eFEL gave without NaN, and why it could not be computed."""
     if isinstance(found, RecordingError):
         return math.nan, str(found)
     values = np.array([], float) if found is None else np.asarray(found, float)

@@ -21,7 +21,7 @@ def read_yaml(path: Path, unique_keys: bool = False) -> Any:
     ConfigurationError
         if the file is missing or is not YAML.
     """
-    # libyaml's is ten times faster, where PyYAML was built with it, and cannot be told to look for equal keys
+    # libyaml's is faster, where PyYAML was built with it, and cannot be told to look for equal keys
     loader = _UniqueKeysLoader if unique_keys else getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         # both are safe loaders: they build plain data only

@@ -182,13 +182,12 @@ def _trace(time: np.ndarray, voltage: np.ndarray, stimulus: tuple[float, float])
 
 def _summary(found: np.ndarray | RecordingError | None) -> tuple[float, int, str | None]:
     """Return value, number of values and error of a feature, the value as in stage ``efeatures``."""
-    if isinstance(found, RecordingError):
-        return math.nan, 0, str(found)
-    values = np.array([], float) if found is None else np.asarray(found, float)
-    values = values[~np.isnan(values)]
-    with np.errstate(invalid="ignore"):  # infinities of both signs
-        mean = float(np.mean(values)) if len(values) else math.nan
-    return (mean if math.isfinite(mean) else math.nan), len(values), None
+    from ephysflow.efeatures.extraction import mean_value
+
+    value, error = mean_value(found)
+    usable = found is not None and not isinstance(found, RecordingError)
+    count = np.count_nonzero(~np.isnan(np.asarray(found, float))) if usable else 0
+    return value, int(count), error
 
 
 def _texts(values: list[str | None]) -> Any:

@@ -1,26 +1,19 @@
 """From the configuration of a campaign to its jobs."""
 
-import importlib
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ephysflow.campaign.analysis_config import Analysis, check_filter
-from ephysflow.campaign.analysis_plan import ALL_SIMULATIONS, AnalysisPlan, Computation, PlannedSimulation
+from ephysflow.campaign.analysis_plan import ALL_SIMULATIONS, AnalysisPlan, PlannedSimulation
 from ephysflow.campaign.campaign_file import Campaign, read_campaign
-from ephysflow.campaign.combinations import Combination
-from ephysflow.campaign.feature_entries import FeatureEntry
-from ephysflow.campaign.functions.registry import (
-    FEATURE_FUNCTIONS,
-    TRIAL_STEP_FUNCTIONS,
-    shipped_function,
-)
+from ephysflow.campaign.feature_jobs import feature_jobs, user_code
+from ephysflow.campaign.functions.registry import TRIAL_STEP_FUNCTIONS
 from ephysflow.campaign.neurons import SEQUENTIAL
 from ephysflow.campaign.query import matches
 from ephysflow.campaign.settings import CampaignSettings
@@ -28,8 +21,6 @@ from ephysflow.campaign.simulation_config import CircuitFiles, SimulationFiles, 
 from ephysflow.codehash import CodeHasher
 from ephysflow.errors import CampaignError, ConfigurationError
 from ephysflow.io.canonical import canonical_json, digest
-from ephysflow.io.provenance import installed_versions
-from ephysflow.user_modules import check_user_object
 
 Items = dict[tuple[str, str], Any]
 
@@ -281,30 +272,8 @@ def _plan_analysis(
     members: dict[str, list[dict[str, Any]]] = {ALL_SIMULATIONS: listing}
     for described in listing:
         members.setdefault(described["bucket"], []).append(described)
-    computations: dict[str, Computation] = {}
-    published = []
-    for number, entry in enumerate(analysis.features):
-        code = _feature_code(entry, settings, hasher)
-        entry_where = f"{settings.where}: analysis.{analysis.name}.features.{number}"
-        for combination in entry.combinations:
-            item, whole_repo = _computation(entry, combination.params, settings)
-            _check_params(entry, item["params"], entry_where)
-            versions = installed_versions(_packages(entry))
-            item |= {**where, "report": report["type"], "code": code, "versions": versions}
-            aside = ("code", "versions", "user_folder")
-            key = digest(canonical_json({k: v for k, v in item.items() if k not in aside}))
-            alone = item["partition"] == "simulation"
-            if key not in computations:
-                names = list(buckets) if alone else [ALL_SIMULATIONS]
-                computations[key] = Computation(names, whole_repo)
-                for bucket in names:
-                    shown: tuple[str, ...] = ("key", "circuit", "bucket")
-                    if not alone or item["contract"] == "group":
-                        shown += ("simulation_id", "circuit_id", "conditions", "path")
-                    chosen = [{name: s[name] for name in shown} for s in members[bucket]]
-                    own = {} if whole_repo else {"simulations": chosen}  # the repo says which there are
-                    items.append((("compute_features", (key, bucket)), {**item, **own}))
-            published.append(_published(entry, number, combination, key, computations[key].buckets))
+    own_items, computations, published = feature_jobs(settings, analysis, members, list(buckets), hasher)
+    items += own_items
     items.append(
         (
             ("publish_features", ()),
@@ -410,99 +379,8 @@ def _bucket(key: str, count: int | None) -> str:
 def _trial_step_code(name: str, settings: CampaignSettings, hasher: CodeHasher) -> str:
     if name in TRIAL_STEP_FUNCTIONS:
         return hasher.library([TRIAL_STEP_FUNCTIONS[name][0]])
-    return _user_code(name, settings, hasher, TRIAL_STEP_FUNCTIONS)
+    return user_code(name, settings, hasher, TRIAL_STEP_FUNCTIONS)
 
 
 def _are_own(functions: Mapping[str, str]) -> bool:
     return any(name not in TRIAL_STEP_FUNCTIONS for name in functions)
-
-
-def _user_code(name: str, settings: CampaignSettings, hasher: CodeHasher, shipped: Iterable[str]) -> str:
-    module = name.rpartition(".")[0]
-    if not module:
-        raise ConfigurationError(
-            f"{settings.where}: function {name!r} is neither shipped ({', '.join(shipped)}) nor a dotted path "
-            "(module.function)"
-        )
-    try:
-        code = hasher.user_module(module, settings.folder)
-        check_user_object(name, settings.folder)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{settings.where}: function {name!r}: {error}") from None
-    return code
-
-
-def _feature_code(entry: FeatureEntry, settings: CampaignSettings, hasher: CodeHasher) -> str:
-    shipped = shipped_function(entry.function)
-    if shipped is not None:
-        return hasher.library([shipped.module])
-    return _user_code(entry.function, settings, hasher, FEATURE_FUNCTIONS)
-
-
-def _packages(entry: FeatureEntry) -> tuple[str, ...]:
-    """Return the packages whose version may change what a function computes."""
-    shipped = shipped_function(entry.function)
-    return shipped.packages if shipped else ("pandas",)
-
-
-def _check_params(entry: FeatureEntry, read: Mapping[str, Any], where: str) -> None:
-    """Refuse parameters that the function, when it is a shipped one, would refuse in every job."""
-    shipped = shipped_function(entry.function)
-    if shipped is None or not shipped.checked:
-        return
-    try:
-        importlib.import_module(shipped.module).check_params(read)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{where} ({entry.function}): {error}") from None
-
-
-def _computation(
-    entry: FeatureEntry, params: Mapping[str, Any], settings: CampaignSettings
-) -> tuple[dict[str, Any], bool]:
-    """Return what one combination of a feature entry depends on, code aside, and whether it may read ``repo``."""
-    common = {
-        "groupby": list(entry.groupby),
-        "neuron_classes": list(entry.neuron_classes),
-        "windows": list(entry.windows),
-    }
-    shipped = shipped_function(entry.function)
-    if shipped is not None:
-        # what a function does not read cannot change its result: such combinations are computed once
-        read = {name: params.get(name, default) for name, default in shipped.parameters.items()}
-        return {
-            **common,
-            "contract": "shipped",
-            "function": f"{shipped.module}:{shipped.function}",
-            "params": read,
-            "partition": "simulation" if "simulation_id" in entry.groupby else None,
-            "user_folder": None,
-        }, False
-    item = {
-        **common,
-        "contract": entry.contract,
-        "function": entry.function,
-        "params": dict(params),
-        "partition": entry.partition,
-        "user_folder": str(settings.folder),
-    }
-    if entry.contract == "group":
-        item |= {"type": entry.type, "name": entry.name}
-    return item, entry.contract == "group" and entry.partition is None
-
-
-def _published(
-    entry: FeatureEntry, number: int, combination: Combination, key: str, buckets: Sequence[str]
-) -> dict[str, Any]:
-    config = {
-        **{k: v for k, v in asdict(replace(entry, combinations=[])).items() if k != "combinations"},
-        "params": combination.params,
-        "params_product": {},
-        "params_zip": {},
-        "suffix": combination.suffix,
-    }
-    return {
-        "entry": number,
-        "computation": key,
-        "buckets": list(buckets),
-        "config": json.dumps(config),  # a text, because the order of parameters is that of the columns
-    }

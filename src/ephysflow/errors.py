@@ -19,10 +19,10 @@ class RecordingError(EphysflowError):
     """
 
 
-class CampaignError(EphysflowError):
-    """A simulation's file, or what a feature function returned, cannot be used; ends up as a row of the exclusions table.
+class SimulationError(EphysflowError):
+    """A file of a simulation or circuit, or what a feature function returned, cannot be used.
 
-    The message names what is wrong; simulation, combination and group stand in columns of their own.
+    Ends up as a row of the exclusions table where the rest can go on. The message names what is wrong.
     """
 
 

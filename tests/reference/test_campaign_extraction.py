@@ -10,14 +10,14 @@ from ephysflow.campaign.analysis_config import read_analysis
 from ephysflow.campaign.campaign_file import read_campaign
 from ephysflow.campaign.functions.onset import onset_from_spikes
 from ephysflow.campaign.neurons import SEQUENTIAL, select_neurons
-from ephysflow.campaign.nodes import node_set_ids, open_population
 from ephysflow.campaign.query import matches
 from ephysflow.campaign.report import spike_rows, trace_rows
-from ephysflow.campaign.reports import open_report
-from ephysflow.campaign.simulation_config import circuit_key, read_simulation
-from ephysflow.campaign.spikes import read_spikes
 from ephysflow.campaign.trial_steps import dynamic_offset, trial_step_gids
 from ephysflow.campaign.windows import static_trials
+from ephysflow.sonata.nodes import node_set_ids, open_population
+from ephysflow.sonata.reports import open_report
+from ephysflow.sonata.simulation_config import circuit_key, read_simulation
+from ephysflow.sonata.spikes import read_spikes
 
 CASES = [
     *((f"dense_{name}", "spikes") for name in ("01", "04", "bluecv", "coupled", "filter_ops", "limit10")),

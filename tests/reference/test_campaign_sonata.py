@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from ephysflow.campaign.campaign_file import read_campaign
-from ephysflow.campaign.nodes import node_set_ids, open_population
-from ephysflow.campaign.reports import open_report
-from ephysflow.campaign.simulation_config import circuit_key, read_simulation
-from ephysflow.campaign.spikes import read_spikes, spike_populations
+from ephysflow.sonata.nodes import node_set_ids, open_population
+from ephysflow.sonata.reports import open_report
+from ephysflow.sonata.simulation_config import circuit_key, read_simulation
+from ephysflow.sonata.spikes import read_spikes, spike_populations
 
 POPULATION = "thalamus_neurons"
 CASES = ("doc", "dense", "reports")

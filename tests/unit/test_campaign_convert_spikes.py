@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from ephysflow.campaign.campaign_file import read_campaign
 from ephysflow.campaign.convert_spikes import MAX_NODES, convert_spikes, read_table_of_spikes
-from ephysflow.campaign.nodes import node_set_ids, open_population
-from ephysflow.campaign.simulation_config import read_simulation
-from ephysflow.campaign.spikes import read_spikes
 from ephysflow.cli import convert_spikes as command
 from ephysflow.errors import ConfigurationError
+from ephysflow.sonata.nodes import node_set_ids, open_population
+from ephysflow.sonata.simulation_config import read_simulation
+from ephysflow.sonata.spikes import read_spikes
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from ephysflow.campaign.functions.efeatures import check_params, efeatures
 from ephysflow.campaign.observations import SimulationReport, observe
 from ephysflow.efeatures.efel_engine import EfelTrace, feature_values
 from ephysflow.efeatures.extraction import DEFAULT_EFEL_SETTINGS
-from ephysflow.errors import CampaignError, ConfigurationError
+from ephysflow.errors import ConfigurationError, SimulationError
 
 DT, START, STOP = 0.1, 100.0, 500.0
 NAMES = ["Spikecount", "mean_frequency", "voltage_base", "AP_amplitude", "sag_amplitude"]
@@ -159,7 +159,7 @@ def test_a_report_without_values_is_refused():
     spikes = SimulationReport(
         whole.neurons, whole.trials, whole.neuron, whole.trial, whole.offsets, {"time": whole.rows["time"]}
     )
-    with pytest.raises(CampaignError, match="needed: a soma report"):
+    with pytest.raises(SimulationError, match="needed: a soma report"):
         efeatures(observe([spikes], GROUPBY), {"efeatures": ["Spikecount"]})
 
 

@@ -10,9 +10,6 @@ import pytest
 
 from ephysflow.campaign.analysis_config import read_analysis
 from ephysflow.campaign.campaign_file import read_campaign
-from ephysflow.campaign.nodes import node_set_ids, open_population
-from ephysflow.campaign.simulation_config import circuit_key, read_simulation
-from ephysflow.campaign.spikes import read_spikes
 from ephysflow.efeatures.efel_engine import EfelTrace, feature_values
 from ephysflow.efeatures.extraction import DEFAULT_EFEL_SETTINGS
 from ephysflow.example import network_activity as activity
@@ -21,6 +18,9 @@ from ephysflow.example.campaign_step import example_campaign
 from ephysflow.example.circuit import CLASSES, POPULATION, RECORDED_PER_CLASS, class_of_cells, recorded_cells
 from ephysflow.example.simulation import STEP
 from ephysflow.job import Job
+from ephysflow.sonata.nodes import node_set_ids, open_population
+from ephysflow.sonata.simulation_config import circuit_key, read_simulation
+from ephysflow.sonata.spikes import read_spikes
 
 CONFIG = Path(__file__).parents[2] / "config" / "example_campaign"
 NAMES = [f"{c.layer}_{c.synapse_class}" for c in CLASSES]

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 from ephysflow.campaign.functions.firing_rates import firing_rates
 from ephysflow.campaign.functions.registry import FEATURE_FUNCTIONS
 from ephysflow.campaign.observations import FeatureRows, Observations, observe
-from ephysflow.errors import CampaignError, ConfigurationError
+from ephysflow.errors import ConfigurationError, SimulationError
 
 DEFAULT = ["simulation_id", "circuit_id", "neuron_class", "window"]
 NEURON = ("circuit_id", "neuron_class", "gid")
@@ -243,7 +243,7 @@ def test_windows_of_different_bounds_have_no_common_rate():
         neurons_of({"a": [1]}), trials_of({"v": (0.0, 9.0, 2), "w": (0.0, 10.0, 1), "x": (1.0, 9.0, 1)}), {}
     )
     message = r"\{'gid': 1\} pools windows of different bounds \(v: 0 to 9 ms, w: 0 to 10 ms\)"
-    with pytest.raises(CampaignError, match=message):
+    with pytest.raises(SimulationError, match=message):
         tables_of([report], ["gid"])
     assert len(tables_of([report], ["gid", "t_start", "duration"])["by_neuron_class"]) == 3
 
@@ -253,5 +253,5 @@ def test_unusable_parameter_and_window_are_refused():
     neurons = neurons_of({"a": [1]})
     with pytest.raises(ConfigurationError, match="export_all_neurons is 'no'"):
         tables_of([report_of(neurons, trials_of({"w": (0.0, 1.0, 1)}), {})], export_all_neurons="no")
-    with pytest.raises(CampaignError, match="bins of 1 ms"):
+    with pytest.raises(SimulationError, match="bins of 1 ms"):
         tables_of([report_of(neurons, trials_of({"w": (0.0, 1e12, 1)}), {})])

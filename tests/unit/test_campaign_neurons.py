@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ephysflow.campaign.neurons import INDEPENDENT, SEQUENTIAL, select_neurons
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 
 
 class Nodes:
@@ -79,7 +79,7 @@ def test_no_neurons_at_all_keep_the_columns():
 
 
 def test_an_unknown_property_is_named_with_those_that_exist():
-    with pytest.raises(CampaignError, match="neuron class a: .*'mtype'; known are layer, synapse_class"):
+    with pytest.raises(SimulationError, match="neuron class a: .*'mtype'; known are layer, synapse_class"):
         selected({"a": {"query": {"mtype": "L1"}}})
 
 

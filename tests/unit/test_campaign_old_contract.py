@@ -6,7 +6,7 @@ import pytest
 
 from ephysflow.campaign.old_contract import apply_group_function
 from ephysflow.campaign.repository import Repository
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 
 FULL = ["simulation_id", "circuit_id", "neuron_class", "window"]
 
@@ -181,7 +181,7 @@ def test_key_column_that_is_returned_again_is_there_once(repo):
 
     assert list(apply(again, repo)["x"].columns) == ["gid"]
     with pytest.raises(
-        CampaignError, match=r"simulation_id=0.*column 'window' differs from the group's 'w1'"
+        SimulationError, match=r"simulation_id=0.*column 'window' differs from the group's 'w1'"
     ):
         apply(lambda repo, key, df, params: {"x": pd.DataFrame({"window": ["other"]})}, repo)
 
@@ -223,7 +223,7 @@ def fails(repo, key, df, params):
 def test_a_function_that_raises_is_told_with_its_group_and_line(repo):
     line = fails.__code__.co_firstlineno + 2
     message = rf"fails: group \(simulation_id=0, .*window='w2'\): raised ValueError: no spikes \(test_.*, line {line}\)"
-    with pytest.raises(CampaignError, match=message):
+    with pytest.raises(SimulationError, match=message):
         apply(fails, repo)
 
 
@@ -239,7 +239,7 @@ def test_interrupting_is_not_a_failure_of_the_function(repo):
     "ask", [lambda f: f["circuit"], lambda f: f.iloc[0]["simulation"], lambda f: f.iloc[0].circuit]
 )
 def test_live_objects_are_refused_with_the_way_out(repo, ask):
-    with pytest.raises(CampaignError, match="bluepysnap"):
+    with pytest.raises(SimulationError, match="bluepysnap"):
         apply(lambda repo, key, df, params: ask(repo.simulations.df), repo)
 
 
@@ -257,17 +257,17 @@ def test_live_objects_are_refused_with_the_way_out(repo, ask):
     ],
 )
 def test_wrong_returns_are_refused(repo, returned, said):
-    with pytest.raises(CampaignError, match=r"group \(window='w1'\): returned " + said):
+    with pytest.raises(SimulationError, match=r"group \(window='w1'\): returned " + said):
         apply(lambda *_: returned, repo, ["window"])
 
 
 def test_wrong_returns_of_a_single_function(repo):
-    with pytest.raises(CampaignError, match="allowed is a DataFrame or a dict of numbers"):
+    with pytest.raises(SimulationError, match="allowed is a DataFrame or a dict of numbers"):
         apply(lambda *_: 3.0, repo, type_="single", name="x")
 
 
 def test_unknown_key_column(repo):
-    with pytest.raises(CampaignError, match="groupby: layer is not a column"):
+    with pytest.raises(SimulationError, match="groupby: layer is not a column"):
         apply(count, repo, ["layer"])
 
 
@@ -276,5 +276,5 @@ def test_tables_whose_levels_differ_between_groups(repo):
         frame = pd.DataFrame({"n": [1], "gid": [2]})
         return {"x": frame.set_index("gid") if key.window == "w1" else frame}
 
-    with pytest.raises(CampaignError, match="its index levels are"):
+    with pytest.raises(SimulationError, match="its index levels are"):
         apply(differing, repo, ["window"])

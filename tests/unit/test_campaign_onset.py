@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from ephysflow.campaign.functions.gaussian import gaussian_smoothed
 from ephysflow.campaign.functions.onset import onset_from_spikes
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 
 PARAMS = {
     "bounds": [-50, 25],
@@ -75,7 +75,7 @@ def test_bins_are_counted_without_rounding_errors():
 @pytest.mark.parametrize("name", PARAMS)
 def test_missing_parameter_is_named(name):
     """The message says which one."""
-    with pytest.raises(CampaignError, match=f"'{name}' is missing"):
+    with pytest.raises(SimulationError, match=f"'{name}' is missing"):
         onset_from_spikes([], {key: value for key, value in PARAMS.items() if key != name})
 
 
@@ -98,7 +98,7 @@ def test_missing_parameter_is_named(name):
 )
 def test_wrong_parameter_is_named(name, value):
     """Nothing is allocated and nothing comes from the depths."""
-    with pytest.raises(CampaignError, match=name):
+    with pytest.raises(SimulationError, match=name):
         onset_from_spikes([], PARAMS | {name: value})
 
 

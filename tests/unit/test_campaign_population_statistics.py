@@ -11,7 +11,7 @@ from ephysflow.campaign.functions.population_statistics import (
     population_statistics,
 )
 from ephysflow.campaign.observations import SimulationReport, observe
-from ephysflow.errors import CampaignError, ConfigurationError
+from ephysflow.errors import ConfigurationError, SimulationError
 
 # The values marked Elephant were computed once with Elephant 1.2.1 from these trains as neo.SpikeTrain, t_start 20 ms,
 # t_stop 90 ms: Complexity(trains, bin_size=b).pdf(), correlation_coefficient(BinnedSpikeTrain(trains, bin_size=5 ms)).
@@ -183,21 +183,21 @@ def test_mixed_windows_are_refused():
     message = (
         r"PSTH: group .* pools windows of different bounds \(a: 20 to 90 ms, b: 0 to 70 ms\); add window"
     )
-    with pytest.raises(CampaignError, match=message):
+    with pytest.raises(SimulationError, match=message):
         computed(reports, {"PSTH": {}}, ("neuron_class",))
 
 
 def test_correlations_across_simulations_are_refused():
     reports = [report([TRAINS], simulation_id=0), report([TRAINS], simulation_id=1)]
-    with pytest.raises(CampaignError, match="needed: simulation_id in groupby"):
+    with pytest.raises(SimulationError, match="needed: simulation_id in groupby"):
         computed(reports, {"AC": {}}, ("neuron_class", "window"))
 
 
 def test_sizes_are_checked_before_allocation(monkeypatch):
-    with pytest.raises(CampaignError, match="bins in all groups together"):
+    with pytest.raises(SimulationError, match="bins in all groups together"):
         one([TRAINS], {"CPDF": {"params": {"bin_size": 1e-300}}})
     monkeypatch.setattr(module, "MOST_PAIRS", 9)
-    with pytest.raises(CampaignError, match="10 pairs of neurons; allowed: 9"):
+    with pytest.raises(SimulationError, match="10 pairs of neurons; allowed: 9"):
         one([TRAINS], {"AC": {}})
 
 

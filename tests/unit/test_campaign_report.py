@@ -15,7 +15,7 @@ from ephysflow.campaign.report import (
     trace_rows,
     uncovered_windows,
 )
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 
 
 def neurons_of(classes):
@@ -284,13 +284,13 @@ def test_neurons_that_the_report_does_not_have_are_silent_and_told():
 
 
 def test_a_report_of_many_elements_is_no_soma_report():
-    with pytest.raises(CampaignError, match="node 1 has 2 elements"):
+    with pytest.raises(SimulationError, match="node 1 has 2 elements"):
         traces({"a": [1]}, trials_of(("w", 0, 0, 0, 1)), "soma")
 
 
 def test_more_rows_than_fit_in_memory_are_refused(monkeypatch):
     monkeypatch.setattr(module, "MAX_TRACE_ROWS", 5)
-    with pytest.raises(CampaignError, match="6 values are asked for; at most 5"):
+    with pytest.raises(SimulationError, match="6 values are asked for; at most 5"):
         traces({"a": [1]}, trials_of(("w", 0, 0, 0, 1)))
 
 
@@ -303,7 +303,7 @@ def test_more_observations_than_fit_in_memory_are_refused(monkeypatch):
     assert len(report.neuron) == 6
     monkeypatch.setattr(module, "MAX_OBSERVATIONS", 5)
     message = r"3 neurons in 2 trials are 6 observations; at most 5 are allowed: use fewer neurons \(limit\)"
-    with pytest.raises(CampaignError, match=message):
+    with pytest.raises(SimulationError, match=message):
         spike_rows({"p": none}, neurons, {"a": "p"}, trials)
-    with pytest.raises(CampaignError, match=message):
+    with pytest.raises(SimulationError, match=message):
         trace_rows(pytest.fail, neurons, {"a": "p"}, trials, "soma")

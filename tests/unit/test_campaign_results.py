@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ephysflow.campaign.results import open_results
-from ephysflow.errors import CampaignError, ConfigurationError, ResultError
+from ephysflow.errors import ConfigurationError, ResultError, SimulationError
 
 LABEL = pa.dictionary(pa.int32(), pa.string())
 
@@ -137,7 +137,7 @@ def test_extraction_tables(analysis):
     assert repo.neurons.df["circuit_id"].dtype == "int32"
     assert repo.neuron_classes.df["limit"].tolist() == [None, 5]
     assert repo.missing_simulations().to_numpy().tolist() == [[12, "p12", "simulations", "no spikes file"]]
-    with pytest.raises(CampaignError, match="bluepysnap"):
+    with pytest.raises(SimulationError, match="bluepysnap"):
         repo.simulations.df["circuit"]
 
 

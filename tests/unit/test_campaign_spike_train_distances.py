@@ -15,7 +15,7 @@ from ephysflow.campaign.functions.spike_train_distances import (
     victor_purpura,
 )
 from ephysflow.campaign.observations import SimulationReport, observe
-from ephysflow.errors import CampaignError, ConfigurationError
+from ephysflow.errors import ConfigurationError, SimulationError
 
 # Computed once with Elephant 1.2.1, elephant.spike_train_dissimilarity.van_rossum_distance(trains, tau) and
 # victor_purpura_distance(trains, q): the values above the diagonal of the matrices.
@@ -188,11 +188,11 @@ def test_no_spikes_and_no_pairs():
 def test_too_many_are_refused(monkeypatch):
     observations = observe([report([TRAINS])], ("window",))
     with pytest.raises(
-        CampaignError, match=r"5 spike trains in group \{'window': 'w'\}; allowed: max_trains, 4"
+        SimulationError, match=r"5 spike trains in group \{'window': 'w'\}; allowed: max_trains, 4"
     ):
         spike_train_distances(observations, {"max_trains": 4})
     monkeypatch.setattr(module, "MOST_PAIRS", 9)
-    with pytest.raises(CampaignError, match="10 pairs of spike trains; allowed: 9"):
+    with pytest.raises(SimulationError, match="10 pairs of spike trains; allowed: 9"):
         spike_train_distances(observations, {})
 
 

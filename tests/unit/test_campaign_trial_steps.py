@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ephysflow.campaign.trial_steps import dynamic_offset, trial_step_gids
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 
 STEP = {"label": "ts1", "function": "mine.onset", "bounds": [-1.0, 2.0], "extra": {"a": 1}}
 WINDOW = {
@@ -35,7 +35,7 @@ def test_the_function_sees_the_spikes_of_each_trial_with_both_bounds():
 @pytest.mark.parametrize("returned", [None, "3", np.nan, np.inf, True, np.array([1.0]), (1,)])
 def test_anything_else_than_a_finite_number_is_refused(returned):
     with pytest.raises(
-        CampaignError, match="trial step ts1: function mine.onset: must return a finite number"
+        SimulationError, match="trial step ts1: function mine.onset: must return a finite number"
     ):
         dynamic_offset(WINDOW, SPIKES, np.array([1]), lambda times, params: returned)
 
@@ -44,7 +44,7 @@ def test_what_the_function_raises_is_told():
     def function(times, params):
         raise ZeroDivisionError("no spikes")
 
-    with pytest.raises(CampaignError, match="ts1: function mine.onset: ZeroDivisionError: no spikes"):
+    with pytest.raises(SimulationError, match="ts1: function mine.onset: ZeroDivisionError: no spikes"):
         dynamic_offset(WINDOW, SPIKES, np.array([1]), function)
 
 

@@ -16,7 +16,7 @@ from ephysflow.campaign.functions.registry import FEATURE_FUNCTIONS
 from ephysflow.campaign.publication_step import publish_features
 from ephysflow.cli import main
 from ephysflow.codehash import CodeHasher
-from ephysflow.errors import CampaignError, ConfigurationError, ResultError
+from ephysflow.errors import ConfigurationError, ResultError, SimulationError
 from ephysflow.io.tables import read_rows
 from ephysflow.io.yaml_files import read_yaml
 from ephysflow.plan import read_job
@@ -291,7 +291,7 @@ def test_without_any_usable_report_the_reason_is_said():
         for i in range(3):
             (folder / f"sim{i}/output/spikes.h5").write_bytes(b"nothing")
 
-    with pytest.raises(CampaignError) as error:
+    with pytest.raises(SimulationError) as error:
         run(damage)
     assert "campaign c, analysis a: no simulation can be used" in str(error.value)
     assert "sim0/output/spikes.h5 is not HDF5" in str(error.value)
@@ -441,7 +441,7 @@ WRONG_NEURONS: dict[str, tuple[Damage | None, dict[str, Any], tuple[str, ...]]] 
 @pytest.mark.parametrize("name", WRONG_NEURONS)
 def test_neurons_that_cannot_be_chosen_end_the_analysis_with_one_message(name):
     damage, choice, wanted = WRONG_NEURONS[name]
-    with pytest.raises((CampaignError, ConfigurationError)) as error:
+    with pytest.raises((SimulationError, ConfigurationError)) as error:
         run(damage, extraction={"neuron_classes": {"x": choice}})
     message = str(error.value)
     assert message.startswith("campaign c, analysis a: ")
@@ -483,7 +483,7 @@ def test_a_function_that_raises_in_one_simulation_keeps_the_others_where_each_is
 
 
 def test_when_all_combinations_fail_the_reason_is_said_once():
-    with pytest.raises(CampaignError) as error:
+    with pytest.raises(SimulationError) as error:
         run(body="return 1 / 0", features=[PRODUCT])
     message = str(error.value)
     assert message.startswith("campaign c, analysis a: no feature table is left: mine.compute: group (")
@@ -616,7 +616,7 @@ def test_a_parameter_that_is_called_as_a_column_leaves_the_tables_unstacked():
     ],
 )
 def test_a_table_name_that_is_taken_is_refused_when_it_is_published(body, entries, wanted):
-    with pytest.raises(CampaignError) as error:
+    with pytest.raises(SimulationError) as error:
         run(body=body, features=entries)
     assert [text for text in wanted if text not in str(error.value)] == [], str(error.value)
 
@@ -664,7 +664,7 @@ def test_a_trial_step_function_that_fails_names_the_trial_step(returned, wanted)
         "windows": {"w": {"bounds": [0, 10], "trial_steps_label": "t"}},
         "trial_steps": {"t": {"function": "steps.offset", "bounds": [0, 50]}},
     }
-    with pytest.raises(CampaignError) as error:
+    with pytest.raises(SimulationError) as error:
         run(damage, extraction=extraction)
     assert "no simulation can be used: trial step t: function steps.offset: " in str(error.value)
     assert wanted in str(error.value)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ephysflow.campaign.feature_entries import FILE_NAME, FeatureEntry, read_entries
-from ephysflow.campaign.plain_values import value_problem
 from ephysflow.campaign.query import Query, check_query, query_columns
 from ephysflow.campaign.window_settings import (
     bounds_problems,
@@ -18,6 +17,7 @@ from ephysflow.campaign.window_settings import (
     window_problems,
 )
 from ephysflow.errors import ConfigurationError
+from ephysflow.io.plain_values import value_problem
 from ephysflow.io.yaml_files import read_yaml
 from ephysflow.schema import problems, with_defaults
 

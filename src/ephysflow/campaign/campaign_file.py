@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from ephysflow.campaign.plain_values import value_problem
 from ephysflow.errors import ConfigurationError
 from ephysflow.io.canonical import canonical_json
+from ephysflow.io.plain_values import value_problem
 
 SIMULATION_CONFIG = "simulation_config.json"
 MAX_SIMULATIONS = 1_000_000

@@ -14,8 +14,6 @@ from ephysflow.campaign.functions.registry import TRIAL_STEP_FUNCTIONS
 from ephysflow.campaign.neurons_step import CircuitAccess
 from ephysflow.campaign.observations import Columns, SimulationReport
 from ephysflow.campaign.report import Spikes, spike_rows, trace_rows, uncovered_windows
-from ephysflow.campaign.reports import open_report
-from ephysflow.campaign.spikes import read_spikes, spike_populations
 from ephysflow.campaign.tables import (
     WINDOW_SCHEMA,
     finding,
@@ -28,8 +26,10 @@ from ephysflow.campaign.tables import (
 from ephysflow.campaign.trial_steps import dynamic_offset, trial_step_gids
 from ephysflow.campaign.user_functions import load_user_function
 from ephysflow.campaign.windows import static_trials
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 from ephysflow.job import Job
+from ephysflow.sonata.reports import open_report
+from ephysflow.sonata.spikes import read_spikes, spike_populations
 
 
 def extract_report(job: Job) -> None:
@@ -52,7 +52,7 @@ def extract_report(job: Job) -> None:
         used |= provenance.inputs
         try:
             trials, report, said = _extract(item, simulation, chosen[circuit])
-        except CampaignError as error:
+        except SimulationError as error:
             findings.append(finding("report", key, simulation["report_file"], str(error)))
             print(f"LEFT OUT: {simulation['config']}: {error}")
             continue
@@ -96,7 +96,7 @@ def _spikes(path: Path, populations: Collection[str]) -> tuple[dict[str, Spikes]
     """
     there = spike_populations(path)
     if not there and len(populations) > 1 and len(read_spikes(path, next(iter(populations)))[0]):
-        raise CampaignError(
+        raise SimulationError(
             f"{path}: is of the old layout, which names no population: its spikes cannot be told apart between "
             f"{', '.join(populations)}"
         )

@@ -20,7 +20,7 @@ from ephysflow.campaign.repo_step import extracted_simulations, simulations_tabl
 from ephysflow.campaign.report import select
 from ephysflow.campaign.tables import labels, read_neurons, read_report, read_windows
 from ephysflow.campaign.user_functions import load_user_function
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 from ephysflow.io.tables import read_table
 from ephysflow.job import Job
 
@@ -65,7 +65,7 @@ def _with_vectorised_function(
                 item["function"],
                 item["groupby"],
             )
-        except CampaignError as error:
+        except SimulationError as error:
             output.failures.append(Failure(simulation, str(error)))
         except (Exception, SystemExit) as error:
             if item["contract"] == "shipped":  # a mistake of ours: not to be hidden
@@ -113,7 +113,7 @@ def _with_group_function(
                 name=item["name"],
             )
             tables = {name: table_of_frame(frame, name, item["function"]) for name, frame in frames.items()}
-        except CampaignError as error:
+        except SimulationError as error:
             output.failures.append(Failure(simulation, str(error)))
         else:
             for name, table in tables.items():
@@ -142,7 +142,7 @@ def _repository_of(simulation: Mapping[str, Any], where: Where) -> Any:
 
 
 def _of_all_simulations() -> Any:
-    raise CampaignError(
+    raise SimulationError(
         "repo.missing_simulations() is of all simulations, and `partition: simulation` shows the function only one; "
         "leave partition out"
     )
@@ -186,11 +186,11 @@ def feature_tables(
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if it gave something else than a dict of `FeatureRows` whose columns fit together.
     """
     if not isinstance(returned, Mapping) or not all(map(_is_whole, returned.values())):
-        raise CampaignError(
+        raise SimulationError(
             f"{function}: must return a dict of table name -> ephysflow.FeatureRows, whose index and values are dicts "
             f"of columns by name; returned {_shown(returned)}"
         )
@@ -203,7 +203,7 @@ def feature_tables(
             or group.dtype.kind not in "iu"
             or not (0 <= group.min(initial=0) <= group.max(initial=0) < max(observations.n_groups, 1))
         ):
-            raise CampaignError(
+            raise SimulationError(
                 f"{function}: table {name}: group must give the number of each row's group, integers from 0 to "
                 f"{observations.n_groups - 1}; given: {group.dtype} of shape {group.shape}"
                 + (f", {group.min()} to {group.max()}" if group.size and group.dtype.kind in "iuf" else "")
@@ -212,7 +212,7 @@ def feature_tables(
         columns |= dict(rows.index)
         taken = {*columns, *groupby}
         if twice := [k for k in rows.index if k in groupby] + [k for k in rows.values if k in taken]:
-            raise CampaignError(f"{function}: table {name}: column {twice[0]!r} is there twice")
+            raise SimulationError(f"{function}: table {name}: column {twice[0]!r} is there twice")
         index = list(columns)
         columns |= dict(rows.values)
         arrays = {}
@@ -220,11 +220,11 @@ def feature_tables(
             try:
                 arrays[key] = _arrow(values)
             except (pa.ArrowException, ValueError, TypeError) as error:
-                raise CampaignError(
+                raise SimulationError(
                     f"{function}: table {name}: column {key!r} cannot be stored: {error}"
                 ) from None
         if odd := [key for key, array in arrays.items() if len(array) != len(group)]:
-            raise CampaignError(
+            raise SimulationError(
                 f"{function}: table {name}: column {odd[0]!r} has {len(arrays[odd[0]])} values for {len(group)} rows"
             )
         table = pa.table(arrays)
@@ -237,7 +237,7 @@ def table_of_frame(frame: Any, name: str, function: str) -> pa.Table:
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if a column holds what a table cannot hold.
     """
     check_table_name(name, function)
@@ -245,12 +245,12 @@ def table_of_frame(frame: Any, name: str, function: str) -> pa.Table:
     flat = frame.reset_index() if index else frame.reset_index(drop=True)
     flat.columns = [str(label) for label in flat.columns]
     if len(set(flat.columns)) < len(flat.columns):
-        raise CampaignError(f"{function}: table {name}: a column is there twice: {', '.join(flat.columns)}")
+        raise SimulationError(f"{function}: table {name}: a column is there twice: {', '.join(flat.columns)}")
     try:
         table = pa.Table.from_pandas(flat, preserve_index=False)
     except (pa.ArrowException, ValueError, TypeError) as error:
         said = ": ".join(map(str, reversed(error.args)))  # Arrow names the column last
-        raise CampaignError(f"{function}: table {name}: {said}") from None
+        raise SimulationError(f"{function}: table {name}: {said}") from None
     return table.replace_schema_metadata({INDEX_KEY: json.dumps(index).encode()})
 
 
@@ -259,7 +259,7 @@ def check_table_name(name: Any, function: str) -> None:
     from ephysflow.campaign.feature_entries import FILE_NAME, FILE_NAME_RULE
 
     if not isinstance(name, str) or not FILE_NAME.fullmatch(name):
-        raise CampaignError(f"{function}: table name {name!r}: allowed are {FILE_NAME_RULE}")
+        raise SimulationError(f"{function}: table name {name!r}: allowed are {FILE_NAME_RULE}")
 
 
 def _spread(values: np.ndarray, group: np.ndarray) -> Any:

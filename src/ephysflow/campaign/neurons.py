@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ephysflow.campaign.query import matches, query_columns
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 from ephysflow.io.canonical import canonical_json, digest
 
 SEQUENTIAL, INDEPENDENT = "sequential", "independent"
@@ -67,7 +67,7 @@ def select_neurons(
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if a query names a property that the population does not have.
     """
     one_stream = np.random.RandomState(seed)
@@ -130,7 +130,7 @@ def _queried(query: Any, population: Nodes, where: str) -> np.ndarray:
     """Return the mask of the nodes that a query lets through."""
     names = query_columns(query)
     if unknown := [name for name in names if name not in population.property_names]:
-        raise CampaignError(
+        raise SimulationError(
             f"{where}: query: population {population.name!r} has no property {unknown[0]!r}; "
             f"known are {', '.join(sorted(population.property_names))}"
         )

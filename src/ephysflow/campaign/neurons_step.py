@@ -6,8 +6,6 @@ from typing import Any
 
 from ephysflow import paths
 from ephysflow.campaign.neurons import select_neurons as select
-from ephysflow.campaign.nodes import Population, node_set_ids, open_population, population_names
-from ephysflow.campaign.simulation_config import read_circuit
 from ephysflow.campaign.tables import (
     NEURON_CLASS_SCHEMA,
     NEURON_SCHEMA,
@@ -16,9 +14,11 @@ from ephysflow.campaign.tables import (
     write_columns,
     write_findings,
 )
-from ephysflow.errors import CampaignError, ConfigurationError
+from ephysflow.errors import ConfigurationError, SimulationError
 from ephysflow.io.tables import write_table
 from ephysflow.job import Job
+from ephysflow.sonata.nodes import Population, node_set_ids, open_population, population_names
+from ephysflow.sonata.simulation_config import read_circuit
 
 
 class CircuitAccess:
@@ -46,7 +46,7 @@ class CircuitAccess:
     def _only_population(self) -> str:
         names = population_names(self.files)
         if len(names) != 1:
-            raise CampaignError(
+            raise SimulationError(
                 f"{self.files.config}: which population? The circuit has {', '.join(names) or 'none'}; give the key "
                 "population in extraction or in each neuron class"
             )
@@ -66,7 +66,7 @@ def select_neurons(job: Job) -> None:
         neurons, classes, findings = select(
             dict(item["classes"]), circuit.population, circuit.node_set, item["sampling"], item["seed"]
         )
-    except (CampaignError, ConfigurationError) as error:
+    except (SimulationError, ConfigurationError) as error:
         raise type(error)(f"campaign {item['campaign']}, analysis {item['analysis']}: {error}") from None
     used = [item["circuit_config"], *item["node_sets_files"]]
     for nodes in circuit.files.nodes:

@@ -33,7 +33,7 @@ import pandas as pd
 import ephysflow.campaign.etl  # noqa: F401  user functions use the accessor without importing it
 from ephysflow.campaign.feature_entries import FILE_NAME, FILE_NAME_RULE
 from ephysflow.campaign.repository import LIVE_OBJECTS, LIVE_OBJECTS_TEXT, Repository
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 
 ROWS_AT_ONCE = 200_000
 GROUPS_AT_ONCE = 2_000
@@ -72,7 +72,7 @@ def apply_group_function(
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if the function raises or returns something else; names function, group and what is allowed.
     """
     call = _Call(function, repo, tuple(groupby), params, type_, name)
@@ -121,12 +121,12 @@ class _Call:
             raise self.error(key, f"returned {problem}; allowed is {allowed}")
         return tables
 
-    def error(self, key: tuple, what: str) -> CampaignError:
+    def error(self, key: tuple, what: str) -> SimulationError:
         """Return an error that says which function and group it was."""
         module = getattr(self.function, "__module__", "")
         name = getattr(self.function, "__qualname__", type(self.function).__name__)
         group = ", ".join(f"{column}={value!r}" for column, value in zip(self.groupby, key, strict=True))
-        return CampaignError(f"{module}.{name}: group ({group}): {what}")
+        return SimulationError(f"{module}.{name}: group ({group}): {what}")
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ def _groups_of(
     source |= dict.fromkeys(trials.columns, "trials")
     source |= dict.fromkeys(neurons.columns, "neurons")
     if unknown := [name for name in groupby if name not in source]:
-        raise CampaignError(
+        raise SimulationError(
             f"groupby: {', '.join(unknown)} is not a column of neurons, windows or report "
             f"(known: {', '.join(sorted(source))})"
         )

@@ -17,10 +17,10 @@ from ephysflow.campaign.functions.registry import TRIAL_STEP_FUNCTIONS
 from ephysflow.campaign.neurons import SEQUENTIAL
 from ephysflow.campaign.query import matches
 from ephysflow.campaign.settings import CampaignSettings
-from ephysflow.campaign.simulation_config import CircuitFiles, SimulationFiles, circuit_key, read_simulation
 from ephysflow.codehash import CodeHasher
-from ephysflow.errors import CampaignError, ConfigurationError
+from ephysflow.errors import ConfigurationError, SimulationError
 from ephysflow.io.canonical import canonical_json, digest
+from ephysflow.sonata.simulation_config import CircuitFiles, SimulationFiles, circuit_key, read_simulation
 
 Items = dict[tuple[str, str], Any]
 
@@ -122,7 +122,7 @@ def _find(campaign: Campaign, i: int) -> _Found:
         return _Found(i, None, f"missing: {path} is not there")
     try:
         return _Found(i, read_simulation(Path(path)), "")
-    except CampaignError as error:
+    except SimulationError as error:
         return _Found(i, None, f"missing: {error}")
 
 
@@ -173,7 +173,7 @@ def _plan_analysis(
                 raw = _raw_files(files, report, bool(trial_steps))
                 absent = [str(file) for file in raw if not is_there(file)]
                 reason = f"incomplete: {', '.join(absent)} is not there" if absent else ""
-            except CampaignError as error:
+            except SimulationError as error:
                 reason = f"incomplete: {error}"
         if files is None or reason:
             left_out.append({"simulation_id": i, "simulation_path": path, "reason": reason})
@@ -321,7 +321,7 @@ def _raw_files(files: SimulationFiles, report: Mapping[str, str], trial_steps: b
         raw.append(files.spikes_file)
     if report["type"] != "spikes":
         if report["name"] not in files.reports:
-            raise CampaignError(
+            raise SimulationError(
                 f"{files.config}: has no report {report['name']!r} (reports: {', '.join(files.reports) or 'none'})"
             )
         raw.append(files.reports[report["name"]])

@@ -25,7 +25,7 @@ from ephysflow.campaign.repo_step import (
     extracted_simulations,
     link_or_copy,
 )
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 from ephysflow.io.atomic import replacing, write_text
 from ephysflow.io.canonical import canonical_json
 from ephysflow.io.provenance import Provenance
@@ -80,7 +80,7 @@ def publish_features(job: Job) -> None:
     for base, parts in list(state.stacked.items()):
         for name in (base, f"{base}.params", f"{base}.aliases"):
             if name in state.by_name or (name != base and name in state.stacked):
-                raise CampaignError(
+                raise SimulationError(
                     f"features: table {name!r} is returned by a function and is made of the tables {base!r} with "
                     "suffixes; give the returned one another name, or all of its combinations a suffix"
                 )
@@ -88,7 +88,7 @@ def publish_features(job: Job) -> None:
             # combinations that failed keep their number
             numbered = [c for number in dict.fromkeys(part.entry for part in parts) for c in configs[number]]
             _write_stacked(base, parts, numbered, state)
-        except CampaignError as error:
+        except SimulationError as error:
             del state.stacked[base]
             stems = ", ".join(part.path.stem for part in parts)
             reason = f"its combinations ({stems}) are not stacked: {error}"
@@ -110,7 +110,7 @@ def publish_features(job: Job) -> None:
     print(f"{len(state.by_name)} feature tables, {len(state.stacked)} stacked ones")
     if item["features"] and not state.by_name:
         reasons = dict.fromkeys(row["reason"] for row in state.failures)
-        raise CampaignError(
+        raise SimulationError(
             f"campaign {item['campaign']}, analysis {item['analysis']}: no feature table is left: "
             + "; ".join(list(reasons)[:3])
         )
@@ -138,7 +138,7 @@ def _publish_entry(
     for name in names:
         final = f"{name}{suffix}"
         if final in state.by_name:
-            raise CampaignError(
+            raise SimulationError(
                 f"features: two entries return a table {final!r} (functions {config['function']} and "
                 f"{state.by_name[final].config['function']}); give one of them a suffix"
             )
@@ -148,7 +148,7 @@ def _publish_entry(
         else:
             try:
                 _write_named(path, name, parts, config, state.provenance)
-            except CampaignError as error:
+            except SimulationError as error:
                 _note(state, f"table {final}", {}, f"{config['function']}: {error}", kept=False)
                 continue
             named[name] = path
@@ -188,7 +188,7 @@ def _write_named(
     indices = {schema.metadata[INDEX_KEY]: None for schema in schemas}
     if len(indices) > 1:
         given = " and ".join(index.decode() for index in indices)
-        raise CampaignError(f"index levels differ between simulations: {given}")
+        raise SimulationError(f"index levels differ between simulations: {given}")
     index = json.loads(schemas[0].metadata[INDEX_KEY])
     metadata = {
         INDEX_KEY: json.dumps(index if multi_index else []).encode(),
@@ -218,7 +218,7 @@ def _common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
     try:
         return pa.unify_schemas([s.remove_metadata() for s in schemas], promote_options="permissive")
     except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
-        raise CampaignError(f"columns do not fit together: {error}") from None
+        raise SimulationError(f"columns do not fit together: {error}") from None
 
 
 def _in_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -309,7 +309,7 @@ def _write_stacked(
     schema = _common_schema(schemas)
     for name, values in (("params_id", pa.array([], pa.int64())), *columns.items()):
         if name in schema.names:
-            raise CampaignError(f"a parameter is called {name!r}, as one of its columns is")
+            raise SimulationError(f"a parameter is called {name!r}, as one of its columns is")
         schema = schema.append(pa.field(name, values.type))
     metadata = {**schemas[0].metadata, PROVENANCE_KEY: state.provenance.text().encode()}
     path = state.folder / f"{base}.parquet"

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from ephysflow import paths
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 from ephysflow.io.tables import column, read_rows, read_table, write_table
 from ephysflow.job import Job
 
@@ -45,7 +45,7 @@ def publish_repo(job: Job) -> None:
     simulations = extracted_simulations(job.results, item)
     if not simulations:
         reasons = dict.fromkeys(row["reason"] for row in exclusions(job.results, item) if not row["kept"])
-        raise CampaignError(
+        raise SimulationError(
             f"campaign {item['campaign']}, analysis {item['analysis']}: no simulation can be used: "
             + "; ".join(list(reasons)[:5])
         )

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ephysflow.campaign.observations import Columns, SimulationReport
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 
 if TYPE_CHECKING:  # feature jobs read no HDF5
-    from ephysflow.campaign.reports import ElementReport
+    from ephysflow.sonata.reports import ElementReport
 
 Spikes = tuple[np.ndarray, np.ndarray]
 """(n,) node id, not negative, and (n,) time [ms] of spikes."""
@@ -66,7 +66,7 @@ def spike_rows(
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if there are too many observations.
     """
     trials = _sorted_trials(trials)
@@ -231,7 +231,7 @@ def trace_rows(
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if the report cannot be read, is too large, or is no soma report where one is asked for.
     """
     trials = _sorted_trials(trials)
@@ -290,7 +290,7 @@ def _elements(
     order = np.lexsort((section, row))
     counts = np.bincount(row, minlength=len(gid))
     if kind == "soma" and counts.max(initial=0) > 1:
-        raise CampaignError(
+        raise SimulationError(
             f"{report.path}: node {gid[counts.argmax()]} has {counts.max()} elements: this is no soma report; "
             "read it as type compartment"
         )
@@ -309,7 +309,7 @@ def _trace_columns(
     """Read the values, trial after trial, to their places among the rows."""
     n_trials, n_rows = len(trials["trial"]), offsets[-1].item()
     if n_rows > MAX_TRACE_ROWS:
-        raise CampaignError(
+        raise SimulationError(
             f"{n_rows} values are asked for; at most {MAX_TRACE_ROWS} are allowed: use fewer neurons (limit), "
             "shorter windows or a larger t_step"
         )
@@ -442,7 +442,7 @@ def _pairs(bounds: np.ndarray) -> list[tuple[int, int]]:
 
 def _check_observations(n_trials: int, n_neurons: int) -> None:
     if n_trials * n_neurons > MAX_OBSERVATIONS:
-        raise CampaignError(
+        raise SimulationError(
             f"{n_neurons} neurons in {n_trials} trials are {n_trials * n_neurons} observations; at most "
             f"{MAX_OBSERVATIONS} are allowed: use fewer neurons (limit), windows or trials (n_trials)"
         )

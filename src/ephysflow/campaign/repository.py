@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
-from ephysflow.errors import CampaignError, ResultError
+from ephysflow.errors import ResultError, SimulationError
 
 TABLES = ("simulations", "neurons", "neuron_classes", "windows")
 
@@ -58,7 +58,7 @@ class SimulationsFrame(pd.DataFrame):
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str) and key in LIVE_OBJECTS and key not in self.columns:
-            raise CampaignError(LIVE_OBJECTS_TEXT)
+            raise SimulationError(LIVE_OBJECTS_TEXT)
         return super().__getitem__(key)
 
 

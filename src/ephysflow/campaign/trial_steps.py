@@ -16,7 +16,7 @@ from ephysflow.campaign.neurons import (
     stream_of,
 )
 from ephysflow.campaign.windows import step_offsets
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 
 TrialStepFunction = Callable[[Sequence[np.ndarray], Mapping[str, Any]], float]
 
@@ -58,7 +58,7 @@ def dynamic_offset(
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if the function raises, or returns something else than a finite number.
     """
     trial_step = window["trial_step"]
@@ -73,7 +73,7 @@ def dynamic_offset(
     try:
         offset = function(times, deepcopy(dict(trial_step)))
     except (Exception, SystemExit) as error:
-        raise CampaignError(f"{where}: {type(error).__name__}: {error}") from error
+        raise SimulationError(f"{where}: {type(error).__name__}: {error}") from error
     if isinstance(offset, bool) or not isinstance(offset, Real) or not math.isfinite(offset):
-        raise CampaignError(f"{where}: must return a finite number [ms]; returned {offset!r}")
+        raise SimulationError(f"{where}: must return a finite number [ms]; returned {offset!r}")
     return float(offset)

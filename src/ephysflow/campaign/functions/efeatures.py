@@ -17,7 +17,7 @@ from ephysflow.efeatures.efel_engine import (
     feature_values,
 )
 from ephysflow.efeatures.extraction import DEFAULT_EFEL_SETTINGS
-from ephysflow.errors import CampaignError, ConfigurationError, RecordingError
+from ephysflow.errors import ConfigurationError, RecordingError, SimulationError
 
 PARAMETERS = ("efeatures", "efel_settings", "stimulus")
 
@@ -51,12 +51,12 @@ def efeatures(observations: Observations, params: Mapping[str, Any]) -> dict[str
     ------
     ConfigurationError
         as `check_params`.
-    CampaignError
+    SimulationError
         if the report has no values.
     """
     names, settings, stimulus = check_params(params)
     if "value" not in observations.rows:
-        raise CampaignError(
+        raise SimulationError(
             "efeatures: the report has no values; needed: a soma report of membrane potential"
         )
     found = _features(observations, names, settings, stimulus)

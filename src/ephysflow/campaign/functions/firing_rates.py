@@ -16,7 +16,7 @@ from ephysflow.campaign.functions.members import (
     trials_of_groups,
 )
 from ephysflow.campaign.observations import FeatureRows, Observations
-from ephysflow.errors import CampaignError, ConfigurationError
+from ephysflow.errors import ConfigurationError, SimulationError
 
 SMOOTHING_SIGMA = 4.0
 """Standard deviation of the smoothed histogram [bins of 1 ms]; the column's name says 3 ms, as it does in BlueETL."""
@@ -61,7 +61,7 @@ def firing_rates(observations: Observations, params: Mapping[str, Any]) -> dict[
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if a group pools windows of different bounds, which have no common rate; names the group.
     """
     export_all = check_params(params)
@@ -200,7 +200,7 @@ def _histogram(
 ) -> np.ndarray:
     """Return the number of spikes in each bin of each group, the groups one after the other."""
     if np.ceil(duration).sum() > MAX_BINS:
-        raise CampaignError(
+        raise SimulationError(
             f"firing_rates: the histograms of {len(duration)} groups with windows of up to {duration.max():g} ms "
             f"have {np.ceil(duration).sum():.0f} bins of 1 ms; at most {MAX_BINS} are made"
         )

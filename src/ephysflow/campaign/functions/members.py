@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ephysflow.campaign.observations import Observations
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def common_windows(observations: Observations, runs: Runs, feature: str) -> np.n
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if a group pools windows of different bounds; names the feature, the group and the windows.
     """
     t_start, t_stop = (observations.trials[name][runs.trial] for name in ("t_start", "t_stop"))
@@ -77,7 +77,7 @@ def common_windows(observations: Observations, runs: Runs, feature: str) -> np.n
             f"{observations.trials['window'][runs.trial[i]]}: {t_start[i]:g} to {t_stop[i]:g} ms"
             for i in (first[group], run)
         )
-        raise CampaignError(
+        raise SimulationError(
             f"{feature}: group {observations.key(group)} pools windows of different bounds ({windows}); "
             "add window to groupby, or choose windows of equal bounds"
         )

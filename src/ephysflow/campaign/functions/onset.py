@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ephysflow.campaign.functions.gaussian import gaussian_smoothed
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 
 MAX_BINS = 10_000_000
 
@@ -36,7 +36,7 @@ def onset_from_spikes(spikes: Sequence[np.ndarray], params: Mapping[str, Any]) -
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if a parameter is missing or is not what it must be.
     """
     low, high = _bounds(params)
@@ -46,12 +46,12 @@ def onset_from_spikes(spikes: Sequence[np.ndarray], params: Mapping[str, Any]) -
     post_offset = _number(params, "ms_post_offset")
     n_bins, n_before = _whole((high - low) * bins_per_ms), _whole(-low * bins_per_ms)
     if not 0 < n_before < n_bins <= MAX_BINS:
-        raise CampaignError(
+        raise SimulationError(
             f"onset_from_spikes: bounds {[low, high]} with histo_bins_per_ms {bins_per_ms:g} give {n_before} bins before "
             f"t = 0 and {n_bins - n_before} after it; needed is at least one of each, and {MAX_BINS} at most"
         )
     if width > n_bins:
-        raise CampaignError(
+        raise SimulationError(
             f"onset_from_spikes: smoothing_width is {width:g} bins; the histogram has {n_bins} and no more make sense"
         )
     times = np.concatenate([np.asarray(trial, dtype=np.float64) for trial in spikes] or [np.empty(0)])
@@ -75,7 +75,7 @@ def _whole(number: float) -> int:
 
 def _given(params: Mapping[str, Any], name: str) -> Any:
     if params.get(name) is None:
-        raise CampaignError(f"onset_from_spikes: parameter {name!r} is missing in the trial step")
+        raise SimulationError(f"onset_from_spikes: parameter {name!r} is missing in the trial step")
     return params[name]
 
 
@@ -90,7 +90,7 @@ def _number(
     if least is not None:
         fits, allowed = fits and value >= least, f"a number of at least {least:g}"
     if not fits:
-        raise CampaignError(f"onset_from_spikes: {name} is {value!r}; it must be {allowed}")
+        raise SimulationError(f"onset_from_spikes: {name} is {value!r}; it must be {allowed}")
     return float(value)
 
 
@@ -101,7 +101,7 @@ def _bounds(params: Mapping[str, Any]) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = np.nan
     if not (-np.inf < low < 0 < high < np.inf):
-        raise CampaignError(
+        raise SimulationError(
             f"onset_from_spikes: bounds are {value!r}; they must be two numbers [ms], one before and one after t = 0, "
             "because the baseline is taken before it"
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from ephysflow.campaign.functions.members import common_windows, trials_of_groups
 from ephysflow.campaign.observations import FeatureRows, Observations
-from ephysflow.errors import CampaignError, ConfigurationError
+from ephysflow.errors import ConfigurationError, SimulationError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,7 +75,7 @@ def population_statistics(observations: Observations, params: Mapping[str, Any])
     ------
     ConfigurationError
         for a feature or parameter that does not exist, or a value that is not allowed.
-    CampaignError
+    SimulationError
         if a group mixes windows of different bounds (PSTH, CPDF, AC) or simulations (AC), or too much is asked for.
     """
     features = {
@@ -195,14 +195,14 @@ def _correlations(observations: Observations, bin_size: float) -> "pa.Array":
         neurons, neuron = np.unique(observations.neuron[start:stop], return_inverse=True)
         trials, trial = np.unique(observations.trial[start:stop], return_inverse=True)
         if len(neurons) * len(trials) != stop - start:
-            raise CampaignError(
+            raise SimulationError(
                 f"AC: group {observations.key(g)} has neurons of several simulations or circuits, which cannot be "
                 "correlated; needed: simulation_id in groupby"
             )
         members.append((neuron, len(neurons), trial, len(trials)))
     pairs = np.array([n * (n - 1) // 2 for _, n, _, _ in members], dtype=np.int64)
     if pairs.sum() > MOST_PAIRS:
-        raise CampaignError(
+        raise SimulationError(
             f"AC: {pairs.sum()} pairs of neurons; allowed: {MOST_PAIRS} in one call. Set `limit` of the neuron classes "
             "to fewer neurons, or name the other features in params"
         )
@@ -210,7 +210,7 @@ def _correlations(observations: Observations, bin_size: float) -> "pa.Array":
     for g, (neuron, n_neurons, trial, n_trials) in enumerate(members):
         n, first = int(n_bins[g]), observations.group_offsets[g]
         if n_neurons * n_trials * n > MOST_BINS:
-            raise CampaignError(
+            raise SimulationError(
                 f"AC: {n_neurons} neurons in {n_trials} trials of {n} bins in group {observations.key(g)}; allowed: "
                 f"{MOST_BINS} bins together. Choose a larger bin_size"
             )
@@ -299,7 +299,7 @@ def _binned(observations: Observations, feature: str, bin_size: float) -> tuple[
 def _counted(n_bins: np.ndarray, feature: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of bins as integers, and the first bin of each group and of the end."""
     if (total := n_bins.sum()) > MOST_BINS:
-        raise CampaignError(
+        raise SimulationError(
             f"{feature}: {total:.0f} bins in all groups together; allowed: {MOST_BINS}. Choose a larger bin_size"
         )
     counts = n_bins.astype(np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ephysflow.campaign.functions.members import neuron_index, trial_index, trials_of_groups
 from ephysflow.campaign.observations import FeatureRows, Observations
-from ephysflow.errors import CampaignError, ConfigurationError
+from ephysflow.errors import ConfigurationError, SimulationError
 
 DEFAULTS: Mapping[str, float] = {"van_rossum_tau": 10.0, "victor_purpura_cost": 0.1, "max_trains": 500}
 
@@ -49,7 +49,7 @@ def spike_train_distances(observations: Observations, params: Mapping[str, Any])
     ------
     ConfigurationError
         for a parameter that does not exist, or a value that is not allowed.
-    CampaignError
+    SimulationError
         if a group has more than ``max_trains`` neurons: no subset is drawn silently.
     """
     checked = check_params(params)
@@ -150,7 +150,7 @@ def victor_purpura(times: np.ndarray, offsets: np.ndarray, cost: float) -> np.nd
     n, counts = len(offsets) - 1, np.diff(offsets)
     longest = int(counts.max(initial=0))
     if n * longest > MOST_CELLS:
-        raise CampaignError(
+        raise SimulationError(
             f"{n} spike trains of up to {longest} spikes cannot be compared at once; allowed: {MOST_CELLS} together"
         )
     padded = np.zeros((n, longest))
@@ -197,13 +197,13 @@ def _pairs(
     """Return both observations of each pair of the same group and trial."""
     for start, stop in blocks:
         if stop - start > max_trains:
-            raise CampaignError(
+            raise SimulationError(
                 f"{stop - start} spike trains in group {observations.key(int(observations.group[start]))}; allowed: "
                 f"max_trains, {max_trains}. Raise it, or set `limit` of the neuron class to fewer neurons"
             )
     total = sum((stop - start) * (stop - start - 1) // 2 for start, stop in blocks)
     if total > MOST_PAIRS:
-        raise CampaignError(
+        raise SimulationError(
             f"{total} pairs of spike trains; allowed: {MOST_PAIRS}. Set `limit` of the neuron classes to fewer neurons"
         )
     pairs = [np.array(np.triu_indices(stop - start, 1)) + start for start, stop in blocks]

@@ -15,9 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ephysflow.campaign.plain_values import value_problem
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 from ephysflow.io.canonical import canonical_json, digest
+from ephysflow.io.plain_values import value_problem
 
 VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
 
@@ -88,7 +88,7 @@ def read_simulation(path: Path) -> SimulationFiles:
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if the file, or the circuit's, is missing, is not JSON, or lacks a key; the message names file and key.
     """
     config = _read(path, "simulation")
@@ -98,7 +98,7 @@ def read_simulation(path: Path) -> SimulationFiles:
         config = _read(path, "simulation")
         network = network or _path(config, "network", path)
     if network is None:
-        raise CampaignError(f"{path}: key 'network' is missing; is it a simulation configuration?")
+        raise SimulationError(f"{path}: key 'network' is missing; is it a simulation configuration?")
     run, output = _section(config, "run", path), _section(config, "output", path)
     folder = _path({"output_dir": "output", **output}, "output_dir", path, config, "output.")
     spikes = _path({"spikes_file": "spikes.h5", **output}, "spikes_file", path, config, "output.", folder)
@@ -123,13 +123,13 @@ def read_circuit(path: Path) -> CircuitFiles:
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if the file is missing, is not JSON, or lacks a key.
     """
     try:
         state = os.stat(path)
     except (OSError, ValueError):  # a path with a NUL
-        raise CampaignError(f"circuit configuration {path} is not there") from None
+        raise SimulationError(f"circuit configuration {path} is not there") from None
     return _read_circuit(path, state.st_mtime_ns, state.st_size)
 
 
@@ -146,14 +146,14 @@ def _read_circuit(path: Path, mtime: int, size: int) -> CircuitFiles:
     config = _read(path, "circuit")
     networks = _section(config, "networks", path)
     if not isinstance(networks.get("nodes"), list):
-        raise CampaignError(
+        raise SimulationError(
             f"{path}: key 'networks.nodes' is missing or not a list; is it a circuit configuration?"
         )
     nodes = []
     for i, entry in enumerate(networks["nodes"]):
         prefix = f"networks.nodes[{i}]."
         if not isinstance(entry, Mapping) or "nodes_file" not in entry:
-            raise CampaignError(f"{path}: key '{prefix}nodes_file' is missing")
+            raise SimulationError(f"{path}: key '{prefix}nodes_file' is missing")
         has_types = entry.get("node_types_file") not in (None, "", "NULL", "NONE")
         nodes.append(
             NodesFile(
@@ -176,13 +176,13 @@ def _read(path: Path, kind: str) -> dict[str, Any]:
         # NaN and infinity, which JSON does not have, become texts: where a number is needed these are refused
         content = json.loads(path.read_bytes(), parse_constant=str)
     except FileNotFoundError:
-        raise CampaignError(f"{kind} configuration {path} is not there") from None
+        raise SimulationError(f"{kind} configuration {path} is not there") from None
     except OSError as error:
-        raise CampaignError(f"{kind} configuration {path} cannot be read: {error.strerror}") from None
+        raise SimulationError(f"{kind} configuration {path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise CampaignError(f"{kind} configuration {path} is not JSON: {error}") from None
+        raise SimulationError(f"{kind} configuration {path} is not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise CampaignError(f"{kind} configuration {path} holds no keys")
+        raise SimulationError(f"{kind} configuration {path} holds no keys")
     return content
 
 
@@ -190,7 +190,7 @@ def _section(config: Mapping[str, Any], key: str, path: Path, prefix: str = "") 
     """Return a part of the configuration that has keys of its own; empty where it is missing."""
     section = config.get(key) or {}
     if not isinstance(section, Mapping):
-        raise CampaignError(f"{path}: {prefix}{key}: must be keys and values")
+        raise SimulationError(f"{path}: {prefix}{key}: must be keys and values")
     return section
 
 
@@ -205,7 +205,7 @@ def _number(section: Mapping[str, Any], key: str, path: Path) -> float | None:
             number = math.inf
         if math.isfinite(number):
             return number
-    raise CampaignError(f"{path}: run.{key}: {reprlib.repr(value)} is not a finite number")
+    raise SimulationError(f"{path}: run.{key}: {reprlib.repr(value)} is not a finite number")
 
 
 def _reports(config: Mapping[str, Any], folder: Path, path: Path) -> dict[str, Path]:
@@ -214,7 +214,7 @@ def _reports(config: Mapping[str, Any], folder: Path, path: Path) -> dict[str, P
     for name, report in _section(config, "reports", path).items():
         prefix = f"reports.{name}."
         if not isinstance(report, Mapping):
-            raise CampaignError(f"{path}: reports.{name}: must be keys and values")
+            raise SimulationError(f"{path}: reports.{name}: must be keys and values")
         if report.get("enabled", True) is False:
             continue
         file = _path({"file_name": name, **report}, "file_name", path, config, prefix, folder)
@@ -242,7 +242,7 @@ def _path(
     """
     text = section[key]
     if not isinstance(text, str) or not text or value_problem(text):
-        raise CampaignError(f"{path}: {prefix}{key}: {text!r} is not a path")
+        raise SimulationError(f"{path}: {prefix}{key}: {text!r} is not a path")
     if "$" in text:
         manifest = _section(section if config is None else config, "manifest", path)
         text = _expanded(text, manifest, path, f"{prefix}{key}")
@@ -261,11 +261,11 @@ def _expanded(
         given = next((manifest[k] for k in (f"${name}", name, f"${{{name}}}") if k in manifest), None)
         if not isinstance(given, str):
             known = ", ".join(manifest) or "none"
-            raise CampaignError(
+            raise SimulationError(
                 f"{path}: {where}: variable ${name} is not a text in the manifest (known: {known})"
             )
         if name in open_:
-            raise CampaignError(f"{path}: manifest: ${name} is defined by itself")
+            raise SimulationError(f"{path}: manifest: ${name} is defined by itself")
         return _expanded(given, manifest, path, where, (*open_, name)) if "$" in given else given
 
     return VARIABLE.sub(value, text)

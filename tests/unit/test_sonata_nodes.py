@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
-from ephysflow.campaign.nodes import node_set_ids, open_population
-from ephysflow.campaign.simulation_config import CircuitFiles, NodesFile
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
+from ephysflow.sonata.nodes import node_set_ids, open_population
+from ephysflow.sonata.simulation_config import CircuitFiles, NodesFile
 
 TEXT = h5py.string_dtype()
 
@@ -61,14 +61,14 @@ def test_properties(population):
 
 
 def test_unknown_property_and_population(population, tmp_path):
-    with pytest.raises(CampaignError, match="no property 'layer'; it has k, morphology, mtype, x"):
+    with pytest.raises(SimulationError, match="no property 'layer'; it has k, morphology, mtype, x"):
         population.property("layer")
     path = tmp_path / "n.h5"
-    with pytest.raises(CampaignError, match="circuit.json: the circuit has no population 'b'; it has a"):
+    with pytest.raises(SimulationError, match="circuit.json: the circuit has no population 'b'; it has a"):
         open_population(circuit_of(NodesFile(path, None, ())), "b")
-    with pytest.raises(CampaignError, match="no population 'a'; it has c"):
+    with pytest.raises(SimulationError, match="no population 'a'; it has c"):
         open_population(circuit_of(NodesFile(path, None, ("c",))), "a")
-    with pytest.raises(CampaignError, match=r"n.h5: group /nodes/c is missing \(there is: a\)"):
+    with pytest.raises(SimulationError, match=r"n.h5: group /nodes/c is missing \(there is: a\)"):
         open_population(circuit_of(NodesFile(path, None, ("c",))), "c")
 
 
@@ -110,7 +110,7 @@ def test_bad_node_types(tmp_path, text, message):
     types = tmp_path / "types.csv"
     if text is not None:
         types.write_text(text)
-    with pytest.raises(CampaignError, match=message):
+    with pytest.raises(SimulationError, match=message):
         open_population(circuit_of(NodesFile(write_nodes(tmp_path / "n.h5"), types, ())), "a")
 
 
@@ -166,7 +166,7 @@ def test_one_group_out_of_order(tmp_path):
 )
 def test_bad_node_ids(tmp_path, more, message):
     path = write_nodes(tmp_path / "n.h5", **more)
-    with pytest.raises(CampaignError, match=message):
+    with pytest.raises(SimulationError, match=message):
         open_population(circuit_of(NodesFile(path, None, ())), "a")
 
 
@@ -186,17 +186,17 @@ def test_bad_node_ids(tmp_path, more, message):
 )
 def test_bad_properties(tmp_path, groups, more, message):
     path = write_nodes(tmp_path / "n.h5", groups=groups, **more)
-    with pytest.raises(CampaignError, match=message):
+    with pytest.raises(SimulationError, match=message):
         open_population(circuit_of(NodesFile(path, None, ())), "a").property("k")
 
 
 def test_bad_files(tmp_path):
     path = tmp_path / "n.h5"
-    with pytest.raises(CampaignError, match="nodes file .*n.h5 is not there"):
+    with pytest.raises(SimulationError, match="nodes file .*n.h5 is not there"):
         open_population(circuit_of(NodesFile(path, None, ())), "a")
     write_nodes(path)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(CampaignError, match="is not HDF5, or is damaged"):
+    with pytest.raises(SimulationError, match="is not HDF5, or is damaged"):
         open_population(circuit_of(NodesFile(path, None, ("a",))), "a")
 
 
@@ -274,12 +274,12 @@ def test_many_references_to_the_same_sets_are_looked_up_once(ids):
     ],
 )
 def test_bad_rules(ids, rules, message):
-    with pytest.raises(CampaignError, match=message):
+    with pytest.raises(SimulationError, match=message):
         ids(rules)
 
 
 def test_circles(ids):
-    with pytest.raises(CampaignError, match="node set 'set' refers to itself"):
+    with pytest.raises(SimulationError, match="node set 'set' refers to itself"):
         ids(["p"], p=["q"], q=["set"])
 
 
@@ -293,14 +293,14 @@ def test_later_files_come_on_top(population, tmp_path):
 
 def test_bad_node_sets_files(population, tmp_path):
     path = tmp_path / "sets.json"
-    with pytest.raises(CampaignError, match="node sets file .*sets.json is not there"):
+    with pytest.raises(SimulationError, match="node sets file .*sets.json is not there"):
         node_set_ids([path], "set", population)
     for text, message in [("{", "cannot be read as JSON"), ("[]", "must be names and rules")]:
         path.write_text(text)
-        with pytest.raises(CampaignError, match=message):
+        with pytest.raises(SimulationError, match=message):
             node_set_ids([path], "set", population)
     path.write_text('{"p": [], "q": []}')
-    with pytest.raises(CampaignError, match="no node set 'set'; there is p, q"):
+    with pytest.raises(SimulationError, match="no node set 'set'; there is p, q"):
         node_set_ids([path], "set", population)
-    with pytest.raises(CampaignError, match="no node sets file: no node set 'set'; there is none"):
+    with pytest.raises(SimulationError, match="no node sets file: no node set 'set'; there is none"):
         node_set_ids([], "set", population)

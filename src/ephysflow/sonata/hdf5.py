@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
 
 MILLISECONDS = ("ms", "msec", "millisecond", "milliseconds")
 """Spellings of the one unit of time that simulators write; BMTK writes the long one."""
@@ -21,7 +21,7 @@ INTEGERS, NUMBERS = "iu", "iuf"
 
 @contextmanager
 def opened(path: Path, kind: str) -> Iterator[h5py.File]:
-    """Open a file for reading; what h5py raises inside the block becomes a `CampaignError` that names the file.
+    """Open a file for reading; what h5py raises inside the block becomes a `SimulationError` that names the file.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def opened(path: Path, kind: str) -> Iterator[h5py.File]:
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if it is not there, is not HDF5, or is damaged.
     """
     with naming(path, kind), h5py.File(path, "r") as file:
@@ -39,13 +39,13 @@ def opened(path: Path, kind: str) -> Iterator[h5py.File]:
 
 @contextmanager
 def naming(path: Path, kind: str) -> Iterator[None]:
-    """Turn errors of h5py into a `CampaignError` that names the file."""
+    """Turn errors of h5py into a `SimulationError` that names the file."""
     try:
         yield
     except FileNotFoundError:
-        raise CampaignError(f"{kind} file {path} is not there") from None
+        raise SimulationError(f"{kind} file {path} is not there") from None
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise CampaignError(f"{kind} file {path} is not HDF5, or is damaged: {error}") from None
+        raise SimulationError(f"{kind} file {path} is not HDF5, or is damaged: {error}") from None
 
 
 def group(parent: h5py.Group, name: str, path: Path) -> h5py.Group:
@@ -53,7 +53,7 @@ def group(parent: h5py.Group, name: str, path: Path) -> h5py.Group:
     found = parent.get(name)
     if not isinstance(found, h5py.Group):
         there = ", ".join(sorted(parent)) or "nothing"
-        raise CampaignError(f"{path}: group {_where(parent, name)} is missing (there is: {there})")
+        raise SimulationError(f"{path}: group {_where(parent, name)} is missing (there is: {there})")
     return found
 
 
@@ -63,15 +63,17 @@ def dataset(parent: h5py.Group, name: str, kinds: str, ndim: int, path: Path) ->
     where = _where(parent, name)
     if not isinstance(found, h5py.Dataset):
         there = ", ".join(sorted(parent)) or "nothing"
-        raise CampaignError(f"{path}: dataset {where} is missing (there is: {there})")
+        raise SimulationError(f"{path}: dataset {where} is missing (there is: {there})")
     if found.dtype.kind not in kinds or found.ndim != ndim:
-        raise CampaignError(
+        raise SimulationError(
             f"{path}: {where} has type {found.dtype} and shape {found.shape}; needed are "
             f"{'integers' if kinds == INTEGERS else 'numbers'} in {ndim} dimension{'s' if ndim > 1 else ''}"
         )
     declared = found.size * found.dtype.itemsize
     if declared > MAX_COMPRESSION * found.id.get_storage_size():
-        raise CampaignError(f"{path}: {where} declares {found.shape} values, but the file does not hold them")
+        raise SimulationError(
+            f"{path}: {where} declares {found.shape} values, but the file does not hold them"
+        )
     return found
 
 
@@ -80,7 +82,7 @@ def ids(parent: h5py.Group, name: str, path: Path) -> np.ndarray:
     values = dataset(parent, name, INTEGERS, 1, path)[()].astype(np.int64)
     # unsigned numbers above the largest int64 become negative
     if len(values) and values.min() < 0:
-        raise CampaignError(f"{path}: {_where(parent, name)} holds {values.min()}, which is not an id")
+        raise SimulationError(f"{path}: {_where(parent, name)} holds {values.min()}, which is not an id")
     return values
 
 
@@ -88,7 +90,7 @@ def check_milliseconds(times: h5py.Dataset, path: Path) -> None:
     """Check the unit of a dataset of times; where the file gives none it is ms, as SONATA demands."""
     unit = text_attribute(times, "units")
     if unit and unit.lower() not in MILLISECONDS:
-        raise CampaignError(f"{path}: {times.name} has the unit {unit!r}; only ms can be read")
+        raise SimulationError(f"{path}: {times.name} has the unit {unit!r}; only ms can be read")
 
 
 def text_attribute(item: h5py.Dataset, name: str) -> str:

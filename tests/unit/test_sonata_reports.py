@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ephysflow.campaign import reports
-from ephysflow.campaign.reports import open_report
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
+from ephysflow.sonata import reports
+from ephysflow.sonata.reports import open_report
 
 NODES = [7, 2, 9]
 COUNTS = [1, 3, 2]
@@ -130,24 +130,24 @@ BAD = {
 @pytest.mark.parametrize(("changes", "message"), BAD.values(), ids=BAD)
 def test_reports_that_do_not_fit_together(path, changes, message):
     write(path, **changes)
-    with pytest.raises(CampaignError) as error, open_report(path, "a"):
+    with pytest.raises(SimulationError) as error, open_report(path, "a"):
         pass
     assert str(path) in str(error.value)
     assert message in str(error.value)
 
 
 def test_population_file_and_unit(path):
-    with pytest.raises(CampaignError, match="report file .*report.h5 is not there"), open_report(path, "a"):
+    with pytest.raises(SimulationError, match="report file .*report.h5 is not there"), open_report(path, "a"):
         pass
     write(path)
-    with pytest.raises(CampaignError, match=r"no population 'b' \(there is: a\)"), open_report(path, "b"):
+    with pytest.raises(SimulationError, match=r"no population 'b' \(there is: a\)"), open_report(path, "b"):
         pass
     with h5py.File(path, "a") as file:
         file["report/a/mapping/time"].attrs["units"] = "s"
-    with pytest.raises(CampaignError, match="has the unit 's'"), open_report(path, "a"):
+    with pytest.raises(SimulationError, match="has the unit 's'"), open_report(path, "a"):
         pass
     path.write_bytes(path.read_bytes()[:700])
-    with pytest.raises(CampaignError, match="is not HDF5, or is damaged"), open_report(path, "a"):
+    with pytest.raises(SimulationError, match="is not HDF5, or is damaged"), open_report(path, "a"):
         pass
 
 
@@ -160,5 +160,5 @@ def test_damage_in_the_values_is_named(path):
     path.write_bytes(content)
     with h5py.File(path, "a") as file, h5py.File(write(path.with_name("whole.h5")), "r") as whole:
         whole.copy("report/a/mapping", file["report/a"])
-    with open_report(path, "a") as report, pytest.raises(CampaignError, match="report file .* is damaged"):
+    with open_report(path, "a") as report, pytest.raises(SimulationError, match="report file .* is damaged"):
         report.read(0, 20, 1, np.array([0]))

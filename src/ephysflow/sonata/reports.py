@@ -12,8 +12,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ephysflow.campaign import hdf5
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
+from ephysflow.sonata import hdf5
 
 BLOCK = 1 << 24
 """Values that are read at a time: 64 MB of float32."""
@@ -77,7 +77,7 @@ class ElementReport:
 
         Raises
         ------
-        CampaignError
+        SimulationError
             if the file is damaged there.
         """
         if not 0 <= first <= last <= self.n_frames or stride < 1:
@@ -112,7 +112,7 @@ def open_report(path: Path, population: str) -> Iterator[ElementReport]:
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if the file is not there or damaged, does not know the population, or does not fit together.
     """
     # errors of the block that uses the report must pass: only what is done here is named after the file
@@ -127,35 +127,37 @@ def open_report(path: Path, population: str) -> Iterator[ElementReport]:
 def _checked(file: h5py.File, path: Path, population: str) -> ElementReport:
     reports = hdf5.group(file, "report", path)
     if population not in reports:
-        raise CampaignError(f"{path}: no population {population!r} (there is: {', '.join(sorted(reports))})")
+        raise SimulationError(
+            f"{path}: no population {population!r} (there is: {', '.join(sorted(reports))})"
+        )
     data = hdf5.dataset(hdf5.group(reports, population, path), "data", hdf5.NUMBERS, 2, path)
     mapping = hdf5.group(reports[population], "mapping", path)
     time = hdf5.dataset(mapping, "time", hdf5.NUMBERS, 1, path)
     if time.shape != (3,):
-        raise CampaignError(f"{path}: {time.name} has {len(time)} values; needed are start, stop and step")
+        raise SimulationError(f"{path}: {time.name} has {len(time)} values; needed are start, stop and step")
     hdf5.check_milliseconds(time, path)
     start, stop, step = (float(value) for value in time[()])
     if not (np.isfinite([start, stop]).all() and 0 < step < np.inf):
-        raise CampaignError(
+        raise SimulationError(
             f"{path}: {time.name}: start {start}, stop {stop} and step {step} are not a time grid"
         )
     n_frames, n_columns = data.shape
     # some simulators count the frame at stop, too
     if abs((stop - start) / step - n_frames) > 1.5:
-        raise CampaignError(
+        raise SimulationError(
             f"{path}: {data.name} has {n_frames} frames, but {time.name} (start {start}, stop {stop}, step {step}) "
             f"means {(stop - start) / step:.6g}"
         )
     node_ids, elements = hdf5.ids(mapping, "node_ids", path), hdf5.ids(mapping, "element_ids", path)
     pointers = hdf5.ids(mapping, "index_pointers" if "index_pointers" in mapping else "index_pointer", path)
     if len(elements) != n_columns:
-        raise CampaignError(
+        raise SimulationError(
             f"{path}: {data.name} has {n_columns} columns, but mapping/element_ids {len(elements)}"
         )
     if len(pointers) != len(node_ids) + 1 or (np.diff(pointers) < 0).any() or pointers[-1] > n_columns:
-        raise CampaignError(
+        raise SimulationError(
             f"{path}: mapping/index_pointers does not give each of the {len(node_ids)} nodes its columns out of {n_columns}"
         )
     if len(np.unique(node_ids)) < len(node_ids):
-        raise CampaignError(f"{path}: mapping/node_ids names a node twice")
+        raise SimulationError(f"{path}: mapping/node_ids names a node twice")
     return ElementReport(path, start, step, n_frames, node_ids, pointers, elements, data)

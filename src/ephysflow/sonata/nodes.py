@@ -15,9 +15,9 @@ import h5py
 import libsonata
 import numpy as np
 
-from ephysflow.campaign import hdf5
-from ephysflow.campaign.simulation_config import CircuitFiles, NodesFile
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
+from ephysflow.sonata import hdf5
+from ephysflow.sonata.simulation_config import CircuitFiles, NodesFile
 
 LIBRARY, DYNAMICS = "@library", "dynamics_params"
 """Members of a group of nodes that are not properties."""
@@ -81,12 +81,12 @@ class Population:
 
         Raises
         ------
-        CampaignError
+        SimulationError
             if there is no such property, or the file is damaged.
         """
         if name not in self._known:
             if name not in self._in_nodes and name not in self._of_types:
-                raise CampaignError(
+                raise SimulationError(
                     f"population {self.name!r} has no property {name!r}; it has {', '.join(self.property_names)}"
                 )
             self._known[name] = self._read(name)[self._row_of]
@@ -118,7 +118,7 @@ def open_population(circuit: CircuitFiles, name: str) -> Population:
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if the circuit has no such population, or its files are missing or damaged.
     """
     known: list[str] = []
@@ -127,7 +127,7 @@ def open_population(circuit: CircuitFiles, name: str) -> Population:
         if name in populations:
             return Population(nodes.file, nodes.types_file, name)
         known += populations
-    raise CampaignError(
+    raise SimulationError(
         f"{circuit.config}: the circuit has no population {name!r}; it has {', '.join(sorted(known)) or 'none'}"
     )
 
@@ -147,7 +147,7 @@ def node_set_ids(node_sets_files: Sequence[Path], name: str, population: Populat
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if the set is not there, refers to itself, or has a rule that does not fit the population.
 
     Notes
@@ -160,7 +160,7 @@ def node_set_ids(node_sets_files: Sequence[Path], name: str, population: Populat
         sets |= _node_sets(path)
     where = ", ".join(map(str, node_sets_files)) or "no node sets file"
     if name not in sets:
-        raise CampaignError(f"{where}: no node set {name!r}; there is {', '.join(sorted(sets)) or 'none'}")
+        raise SimulationError(f"{where}: no node set {name!r}; there is {', '.join(sorted(sets)) or 'none'}")
     return np.flatnonzero(_in_set(sets, name, population, where, {})).astype(np.int64)
 
 
@@ -171,7 +171,7 @@ def _row_of_id(nodes: h5py.Group, size: int, path: Path) -> np.ndarray:
     ids = hdf5.ids(nodes, "node_id", path)
     order = np.argsort(ids)
     if len(ids) != size or (ids[order] != np.arange(size)).any():
-        raise CampaignError(
+        raise SimulationError(
             f"{path}: {nodes.name}/node_id: the ids of {size} nodes must be 0 .. {size - 1}, once each"
         )
     return order
@@ -195,11 +195,11 @@ def _of_single_group(path: Path, population: str, name: str, size: int) -> np.nd
             return _labels(library, nodes.get_enumeration(name, everything), f"{path}: {name}")
         values = np.asarray(nodes.get_attribute(name, everything))
     except (libsonata.SonataError, RuntimeError) as error:
-        raise CampaignError(
+        raise SimulationError(
             f"{path}: property {name!r} of population {population!r} cannot be read: {error}"
         ) from None
     if len(values) != size:
-        raise CampaignError(f"{path}: property {name!r} has {len(values)} values for {size} nodes")
+        raise SimulationError(f"{path}: property {name!r} has {len(values)} values for {size} nodes")
     return values
 
 
@@ -211,7 +211,7 @@ def _of_groups(
         nodes = opened["nodes"][population]
         group_id, row = hdf5.ids(nodes, "node_group_id", path), hdf5.ids(nodes, "node_group_index", path)
         if len(group_id) != size or len(row) != size:
-            raise CampaignError(
+            raise SimulationError(
                 f"{path}: {nodes.name}: node_group_id and node_group_index must have {size} values"
             )
         parts = {}
@@ -220,7 +220,7 @@ def _of_groups(
                 here = np.flatnonzero(group_id == int(key))
                 values = _of_group(nodes[key], name, path)
                 if len(here) and row[here].max() >= len(values):
-                    raise CampaignError(
+                    raise SimulationError(
                         f"{path}: {nodes[key].name}/{name} has fewer values than its group has nodes"
                     )
                 parts[key] = here, values[row[here]]
@@ -246,7 +246,7 @@ def _of_group(group: h5py.Group, name: str, path: Path) -> np.ndarray:
 
 def _labels(library: np.ndarray, codes: np.ndarray, where: str) -> np.ndarray:
     if len(codes) and not 0 <= codes.min() <= codes.max() < len(library):
-        raise CampaignError(f"{where}: numbers without a text: the library has {len(library)} texts")
+        raise SimulationError(f"{where}: numbers without a text: the library has {len(library)} texts")
     return library[codes]
 
 
@@ -256,22 +256,22 @@ def _type_columns(path: Path, types: np.ndarray) -> dict[str, np.ndarray]:
         with open(path, encoding="utf-8", newline="") as stream:
             lines = [line for line in csv.reader(stream, delimiter=" ", skipinitialspace=True) if line]
     except FileNotFoundError:
-        raise CampaignError(f"node types file {path} is not there") from None
+        raise SimulationError(f"node types file {path} is not there") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CampaignError(f"{path}: node types cannot be read: {error}") from None
+        raise SimulationError(f"{path}: node types cannot be read: {error}") from None
     header, rows = (lines[0], lines[1:]) if lines else ([], [])
     if "node_type_id" not in header:
-        raise CampaignError(
+        raise SimulationError(
             f"{path}: column 'node_type_id' is missing (columns, separated by blanks: {header})"
         )
     row_of: dict[str, int] = {}
     for i, row in enumerate(rows):
         if len(row) != len(header):
-            raise CampaignError(f"{path}: row {i + 1} has {len(row)} values for {len(header)} columns")
+            raise SimulationError(f"{path}: row {i + 1} has {len(row)} values for {len(header)} columns")
         row_of[row[header.index("node_type_id")]] = i
     used, type_of_node = np.unique(types, return_inverse=True)
     if missing := [str(used_id) for used_id in used if str(used_id) not in row_of]:
-        raise CampaignError(f"{path}: node_type_id {', '.join(missing)} of the nodes file is missing")
+        raise SimulationError(f"{path}: node_type_id {', '.join(missing)} of the nodes file is missing")
     take = np.array([row_of[str(used_id)] for used_id in used], dtype=np.int64)[type_of_node]
     return {
         name: _numbers_or_texts([row[i] for row in rows])[take]
@@ -294,11 +294,11 @@ def _node_sets(path: Path) -> dict[str, Any]:
     try:
         sets = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise CampaignError(f"node sets file {path} is not there") from None
+        raise SimulationError(f"node sets file {path} is not there") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise CampaignError(f"{path}: node sets cannot be read as JSON: {error}") from None
+        raise SimulationError(f"{path}: node sets cannot be read as JSON: {error}") from None
     if not isinstance(sets, dict):
-        raise CampaignError(f"{path}: node sets must be names and rules")
+        raise SimulationError(f"{path}: node sets must be names and rules")
     return sets
 
 
@@ -313,7 +313,7 @@ def _in_set(
     if name in found:
         known = found[name]
         if known is None:
-            raise CampaignError(f"{where}: node set {name!r} refers to itself")
+            raise SimulationError(f"{where}: node set {name!r} refers to itself")
         return known
     found[name] = None
     rules = sets[name]
@@ -321,12 +321,16 @@ def _in_set(
         inside = np.zeros(population.size, dtype=bool)
         for member in rules:
             if not isinstance(member, str) or member not in sets:
-                raise CampaignError(f"{where}: node set {name!r} refers to {member!r}, which is no node set")
+                raise SimulationError(
+                    f"{where}: node set {name!r} refers to {member!r}, which is no node set"
+                )
             inside |= _in_set(sets, member, population, where, found)
     elif isinstance(rules, dict) and rules:
         inside = _fulfilling(rules, population, f"{where}: node set {name!r}")
     else:
-        raise CampaignError(f"{where}: node set {name!r} must be rules on properties, or a list of node sets")
+        raise SimulationError(
+            f"{where}: node set {name!r} must be rules on properties, or a list of node sets"
+        )
     found[name] = inside
     return inside
 
@@ -354,13 +358,13 @@ def _accepted(key: str, rule: Any, population: Population, where: str) -> Iterat
         wanted = _listed(rule)
         for value in wanted:
             if isinstance(value, bool) or not isinstance(value, str if texts else int | float):
-                raise CampaignError(
+                raise SimulationError(
                     f"{where}: {value!r} is not a {'text' if texts else 'number'}, as the property is"
                 )
         yield np.isin(values, wanted) if wanted else np.zeros(len(values), dtype=bool)
         return
     if not rule:
-        raise CampaignError(f"{where}: an operator is missing")
+        raise SimulationError(f"{where}: an operator is missing")
     for operator, value in rule.items():
         if operator == "$regex" and texts and isinstance(value, str):
             yield _matching(values, value, where)
@@ -373,14 +377,14 @@ def _accepted(key: str, rule: Any, population: Population, where: str) -> Iterat
             yield OPERATORS[operator](values, value)
         else:
             allowed = "$regex and a text" if texts else f"{', '.join(OPERATORS)} and a number"
-            raise CampaignError(f"{where}: {operator!r}: {value!r} is not allowed; allowed is {allowed}")
+            raise SimulationError(f"{where}: {operator!r}: {value!r} is not allowed; allowed is {allowed}")
 
 
 def _with_ids(ids: Sequence[Any], size: int, where: str) -> np.ndarray:
     inside = np.zeros(size, dtype=bool)
     for node in ids:
         if isinstance(node, bool) or not isinstance(node, int) or node < 0:
-            raise CampaignError(f"{where}: {node!r} is not a node id")
+            raise SimulationError(f"{where}: {node!r} is not a node id")
     inside[[node for node in ids if node < size]] = True
     return inside
 
@@ -389,7 +393,7 @@ def _matching(values: np.ndarray, pattern: str, where: str) -> np.ndarray:
     try:
         search = re.compile(pattern).search
     except re.error as error:
-        raise CampaignError(f"{where}: $regex: {pattern!r} is not a regular expression: {error}") from None
+        raise SimulationError(f"{where}: $regex: {pattern!r} is not a regular expression: {error}") from None
     texts, place = np.unique(values, return_inverse=True)
     return np.array([search(text) is not None for text in texts], dtype=bool)[place]
 

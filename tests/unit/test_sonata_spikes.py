@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ephysflow.campaign.spikes import read_spikes, spike_populations
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
+from ephysflow.sonata.spikes import read_spikes, spike_populations
 
 
 def write(path, populations, units="ms"):
@@ -90,14 +90,14 @@ BAD = {
 @pytest.mark.parametrize(("populations", "message"), BAD.values(), ids=BAD)
 def test_what_cannot_be_spikes(path, populations, message):
     write(path, populations)
-    with pytest.raises(CampaignError) as error:
+    with pytest.raises(SimulationError) as error:
         read_spikes(path, "a")
     assert str(path) in str(error.value)
     assert message in str(error.value)
 
 
 def test_another_unit_is_refused(path):
-    with pytest.raises(CampaignError, match="has the unit 's'; only ms can be read"):
+    with pytest.raises(SimulationError, match="has the unit 's'; only ms can be read"):
         read_spikes(write(path, {"a": ([1], [1.0])}, units="s"), "a")
 
 
@@ -117,7 +117,7 @@ def test_missing_parts(path, layout, message):
     with h5py.File(path, "w") as file:
         for name, values in layout.items():
             file[name] = values
-    with pytest.raises(CampaignError) as error:
+    with pytest.raises(SimulationError) as error:
         read_spikes(path, "a")
     assert message in str(error.value)
 
@@ -126,13 +126,13 @@ def test_declared_but_not_stored_values_are_not_allocated(path):
     with h5py.File(path, "w") as file:
         file.create_dataset("spikes/a/node_ids", (10**12,), dtype="u8", chunks=(1000,))
         file.create_dataset("spikes/a/timestamps", (10**12,), dtype="f8", chunks=(1000,))
-    with pytest.raises(CampaignError, match="the file does not hold them"):
+    with pytest.raises(SimulationError, match="the file does not hold them"):
         read_spikes(path, "a")
 
 
 def test_missing_file(path):
     for read in (spike_populations, lambda path: read_spikes(path, "a")):
-        with pytest.raises(CampaignError, match="spikes file .*spikes.h5 is not there"):
+        with pytest.raises(SimulationError, match="spikes file .*spikes.h5 is not there"):
             read(path)
 
 
@@ -146,5 +146,5 @@ def test_truncated_files_give_one_clear_error(tmp_path_factory, end, junk):
     cut = folder / "cut_spikes.h5"
     cut.write_bytes(content[: min(end, len(content) - 1)] + junk[:1])
     if len(cut.read_bytes()) < len(content):
-        with pytest.raises(CampaignError, match="cut_spikes.h5 is not HDF5, or is damaged"):
+        with pytest.raises(SimulationError, match="cut_spikes.h5 is not HDF5, or is damaged"):
             read_spikes(cut, "a")

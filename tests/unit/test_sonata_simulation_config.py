@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ephysflow.campaign.simulation_config import circuit_key, read_circuit, read_simulation
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
+from ephysflow.sonata.simulation_config import circuit_key, read_circuit, read_simulation
 
 
 def write(path, content):
@@ -175,7 +175,7 @@ BAD = {
 @pytest.mark.parametrize(("content", "message"), BAD.values(), ids=BAD)
 def test_bad_simulations(folder, content, message):
     path = write(folder / "sim/bad.json", content)
-    with pytest.raises(CampaignError) as error:
+    with pytest.raises(SimulationError) as error:
         read_simulation(path)
     assert message.format(path=path) in str(error.value)
 
@@ -196,19 +196,19 @@ def test_bad_simulations(folder, content, message):
 )
 def test_bad_circuits(tmp_path, content, message):
     path = write(tmp_path / "circuit.json", content)
-    with pytest.raises(CampaignError) as error:
+    with pytest.raises(SimulationError) as error:
         read_circuit(path)
     assert message.format(path=path) in str(error.value)
 
 
 def test_missing_files(tmp_path):
-    with pytest.raises(CampaignError, match="simulation configuration .*none.json is not there"):
+    with pytest.raises(SimulationError, match="simulation configuration .*none.json is not there"):
         read_simulation(tmp_path / "none.json")
 
 
 def test_planning_imports_nothing_heavy():
     code = (
-        "import sys; import ephysflow.campaign.simulation_config, ephysflow.campaign.campaign_file;"
+        "import sys; import ephysflow.sonata.simulation_config, ephysflow.campaign.campaign_file;"
         "print([m for m in ('h5py', 'libsonata', 'numpy', 'pandas') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -9,8 +9,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ephysflow.campaign import hdf5
-from ephysflow.errors import CampaignError
+from ephysflow.errors import SimulationError
+from ephysflow.sonata import hdf5
 
 
 def spike_populations(path: Path) -> list[str]:
@@ -18,7 +18,7 @@ def spike_populations(path: Path) -> list[str]:
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if the file is not there, is damaged, or is not a spike file.
     """
     with hdf5.opened(path, "spikes") as file:
@@ -41,7 +41,7 @@ def read_spikes(path: Path, population: str) -> tuple[np.ndarray, np.ndarray]:
 
     Raises
     ------
-    CampaignError
+    SimulationError
         if the file is not there or damaged, does not know the population, or holds what cannot be spikes.
     """
     with hdf5.opened(path, "spikes") as file:
@@ -51,7 +51,7 @@ def read_spikes(path: Path, population: str) -> tuple[np.ndarray, np.ndarray]:
         elif not len(spikes):
             return np.empty(0, dtype=np.int64), np.empty(0)
         elif population not in spikes:
-            raise CampaignError(
+            raise SimulationError(
                 f"{path}: no population {population!r} (there is: {', '.join(sorted(spikes))})"
             )
         else:
@@ -59,14 +59,14 @@ def read_spikes(path: Path, population: str) -> tuple[np.ndarray, np.ndarray]:
         times = hdf5.dataset(where, "timestamps", hdf5.NUMBERS, 1, path)
         nodes = hdf5.dataset(where, name, hdf5.INTEGERS, 1, path)
         if len(times) != len(nodes):
-            raise CampaignError(
+            raise SimulationError(
                 f"{path}: {times.name} has {len(times)} values, but {nodes.name} has {len(nodes)}"
             )
         hdf5.check_milliseconds(times, path)
         gid, time = hdf5.ids(where, name, path), times[()].astype(np.float64, copy=False)
     # NaN fails both comparisons
     if len(time) and not (time.min() >= 0 and time.max() < np.inf):
-        raise CampaignError(
+        raise SimulationError(
             f"{path}: spike times must be finite and not negative; there is {_first_bad(time)}"
         )
     return gid, time

@@ -17,6 +17,7 @@ include: "workflow/rules/example.smk"
 include: "workflow/rules/recordings.smk"
 include: "workflow/rules/efeatures.smk"
 include: "workflow/rules/campaign.smk"
+include: "workflow/rules/extracellular.smk"
 include: "workflow/rules/plots.smk"
 include: "workflow/rules/summary.smk"
 
@@ -28,6 +29,7 @@ localrules:
     campaign,
     publish_repo,
     publish_features,
+    extracellular,
     plots,
 
 

@@ -15,6 +15,7 @@ from ephysflow.campaign.settings import CampaignSettings, campaign_settings
 from ephysflow.efeatures.auto_targets import AutoTarget, candidate_features, parse_auto_targets
 from ephysflow.efeatures.targets import Target, parse_targets, read_targets
 from ephysflow.errors import ConfigurationError
+from ephysflow.extracellular.settings import CircuitSettings, circuit_settings
 from ephysflow.io.yaml_files import read_yaml
 from ephysflow.schema import problems, with_defaults
 
@@ -60,6 +61,7 @@ class Configuration:
     entries : one mapping a recording file
     target_sets : name ('' for the main one) -> targets
     campaigns : one a simulation campaign
+    circuits : one a circuit of the stage extracellular
     folder : where modules of the user are looked for: beside the configuration
     notes : what the user should know
     origin : ``config`` as it was given and the ``files`` that it came from
@@ -69,6 +71,7 @@ class Configuration:
     entries: Sequence[Mapping[str, Any]]
     target_sets: Mapping[str, TargetSet]
     campaigns: Sequence[CampaignSettings]
+    circuits: Sequence[CircuitSettings]
     folder: Path
     notes: Sequence[str]
     origin: Mapping[str, Any]
@@ -142,8 +145,12 @@ def load(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Configuration
     for label, section in content.get("campaign", {}).items():
         base = _folder_of(files, ("campaign", label))
         campaigns.append(campaign_settings(label, section, base, f"{name}: campaign.{label}"))
+    circuits = []
+    for label, section in content.get("extracellular", {}).items():
+        base = _folder_of(files, ("extracellular", label))
+        circuits.append(circuit_settings(label, section, base, f"{name}: extracellular.{label}"))
     origin = {"config": dict(config), "files": [str(file) for file in files]}
-    return Configuration(content, entries, target_sets, campaigns, folder, notes, origin)
+    return Configuration(content, entries, target_sets, campaigns, circuits, folder, notes, origin)
 
 
 def _recording_entries(recordings: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -230,9 +237,9 @@ def _check_across_keys(config: Mapping[str, Any], name: str) -> None:
     """Check what a schema cannot say."""
     recordings, efeatures = config.get("recordings"), config.get("efeatures")
     legacy = "legacy_config" in config
-    if recordings is None and efeatures is None and not legacy and "campaign" not in config:
+    if recordings is None and efeatures is None and not legacy and not config.keys() & {"campaign", "extracellular"}:
         raise ConfigurationError(
-            f"{name}: nothing to do: none of legacy_config, recordings, efeatures, campaign is there. "
+            f"{name}: nothing to do: none of legacy_config, recordings, efeatures, campaign, extracellular is there. "
             "`ephysflow init` writes a commented configuration."
         )
     if recordings is None and efeatures is not None and not legacy:

@@ -178,3 +178,28 @@ def campaign_exclusions(results: Path, campaign: str, analysis: str) -> Path:
 def campaign_plot(results: Path, campaign: str, analysis: str, name: str) -> Path:
     """One of the plots of an analysis: rasters, firing_rates or parameter_sweep."""
     return results / "plots" / "campaign" / campaign / analysis / f"{name}.pdf"
+
+
+def circuit_folder(results: Path, circuit: str) -> Path:
+    """Folder of one circuit of the stage extracellular."""
+    return results / "extracellular" / circuit
+
+
+def positions(results: Path, circuit: str, chunk: str) -> Path:
+    """Compartments of one chunk of nodes and where they are."""
+    return circuit_folder(results, circuit) / "positions" / f"{chunk}.h5"
+
+
+def position_exclusions(results: Path, circuit: str, chunk: str) -> Path:
+    """Cells of one chunk whose positions could not be computed, with the reason."""
+    return circuit_folder(results, circuit) / "positions" / f"{chunk}.exclusions.parquet"
+
+
+def weights(results: Path, circuit: str, weights: str) -> Path:
+    """Coefficients of all compartments and electrodes: a SONATA electrodes file."""
+    return circuit_folder(results, circuit) / f"{weights}.h5"
+
+
+def circuit_plot(results: Path, circuit: str, weights: str) -> Path:
+    """Probe and somata, coefficients against distance and on one cell."""
+    return results / "plots" / "extracellular" / circuit / f"{weights}.pdf"

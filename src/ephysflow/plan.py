@@ -14,6 +14,7 @@ from typing import Any
 from ephysflow import paths
 from ephysflow.campaign.analysis_plan import AnalysisPlan
 from ephysflow.errors import ConfigurationError
+from ephysflow.extracellular.circuit_plan import CircuitPlan
 from ephysflow.io.atomic import write_text
 from ephysflow.io.canonical import canonical_json, digest
 from ephysflow.job import Job
@@ -40,6 +41,7 @@ class Plan:
     buckets : bucket -> its cells
     sets : target set ('' is the main one) -> its protocols -> the buckets that have them
     analyses : (campaign, analysis) -> its plan
+    circuits : circuit of the stage extracellular -> its plan
     options : ``plots``, ``per_cell``, ``absolute_amplitude``, ``example_data`` of the configuration, and what of
         ``campaigns`` serves Python access only
     notes : what the user should know: options not honoured, protocols that no cell has
@@ -54,6 +56,7 @@ class Plan:
     buckets: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sets: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     analyses: Mapping[tuple[str, str], AnalysisPlan] = field(default_factory=dict)
+    circuits: Mapping[str, CircuitPlan] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
@@ -149,6 +152,14 @@ class Plan:
         """Return everything public of the stage campaign."""
         return [path for analysis in self.analyses.values() for path in analysis.outputs()]
 
+    def example_extracellular(self) -> list[str]:
+        """Return the files of circuits that the embedded example makes; none for one's own data."""
+        return list(dict.fromkeys(file for circuit in self.circuits.values() for file in circuit.made))
+
+    def extracellular_outputs(self) -> list[Path]:
+        """Return everything public of the stage extracellular."""
+        return [path for circuit in self.circuits.values() for path in circuit.outputs()]
+
     def recordings_outputs(self) -> list[Path]:
         """Return every public table of the stage recordings."""
         return [*self.sweep_tables(), *self.cell_exclusions()]
@@ -194,6 +205,7 @@ class Plan:
             return []
         plots = [paths.recordings_plot(self.results, cell) for cell in self.cells]
         plots += [path for analysis in self.analyses.values() for path in analysis.plot_outputs()]
+        plots += [path for circuit in self.circuits.values() for path in circuit.plot_outputs()]
         if self.sets:
             plots += self.overview_outputs()
             plots += [paths.efeatures_plot(self.results, name) for name in self.sets]
@@ -217,6 +229,7 @@ class Plan:
             *self.recordings_outputs(),
             *self.efeatures_outputs(),
             *self.campaign_outputs(),
+            *self.extracellular_outputs(),
             *self.plot_outputs(),
             *(self.summary_outputs() if self.cells else []),
         ]
@@ -232,6 +245,9 @@ class Plan:
             )
             for campaign, name in self.analyses
         }
+        for name, circuit in self.circuits.items():
+            for table in circuit.exclusions():
+                tables[f"circuit {name}, chunk {table.name.partition('.')[0]}"] = (table, str(table))
         if self.cells:
             tables["recordings"] = (
                 paths.exclusions(self.results),

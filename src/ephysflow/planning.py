@@ -10,6 +10,8 @@ from ephysflow.campaign.planning import plan_campaign
 from ephysflow.codehash import CodeHasher
 from ephysflow.configuration import Configuration, TargetSet, load
 from ephysflow.errors import ConfigurationError
+from ephysflow.extracellular.circuit_plan import CircuitPlan
+from ephysflow.extracellular.planning import plan_circuit
 from ephysflow.io.canonical import canonical_json, digest
 from ephysflow.io.provenance import installed_versions
 from ephysflow.plan import Plan, job_key
@@ -115,6 +117,14 @@ def make_plan(configuration: Configuration, hasher: CodeHasher) -> Plan:
         notes += own_notes
     if any(plan.made for plan in analyses.values()):
         items["example_campaign", ""] = {"folder": content["example_data"]}
+    circuits: dict[str, CircuitPlan] = {}
+    for circuit in configuration.circuits:
+        circuit_items, circuits[circuit.name] = plan_circuit(
+            circuit, Path(content["results"]), job_key, content.get("example_data")
+        )
+        items |= circuit_items
+    if any(plan.made for plan in circuits.values()):
+        items["example_extracellular", ""] = {"folder": content["example_data"]}
     items["summarise", ""] = {"cells": list(cells), "sets": list(sets), "notes": notes}
     return Plan(
         results=Path(content["results"]),
@@ -130,6 +140,7 @@ def make_plan(configuration: Configuration, hasher: CodeHasher) -> Plan:
         buckets=buckets,
         sets=sets,
         analyses=analyses,
+        circuits=circuits,
         options={
             "plots": content["plots"],
             "per_cell": bool(efeatures and efeatures["per_cell"]),

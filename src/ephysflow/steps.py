@@ -38,5 +38,11 @@ STEPS = {
     "publish_features": Step(("ephysflow.campaign.publication_step",)),
     "plot_rasters": Step(("ephysflow.plots.campaign_steps",), ("matplotlib",)),
     "plot_firing_rates": Step(("ephysflow.plots.campaign_steps",), ("matplotlib",)),
+    "example_extracellular": Step(("ephysflow.example.extracellular_step",), ("numpy", "h5py")),
+    "segment_positions": Step(
+        ("ephysflow.extracellular.positions_step",), ("numpy", "h5py", "libsonata", "morphio")
+    ),
+    "electrode_weights": Step(("ephysflow.extracellular.weights_step",), ("numpy", "h5py", "numba")),
+    "plot_weights": Step(("ephysflow.plots.extracellular_step",), ("matplotlib",)),
     "plot_parameter_sweep": Step(("ephysflow.plots.campaign_steps",), ("matplotlib",)),
 }

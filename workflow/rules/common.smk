@@ -32,7 +32,9 @@ wildcard_constraints:
     bucket=r"[^/]+",
     campaign=r"[^/]+",
     analysis=r"[^/]+",
-    circuit=r"[0-9a-f]+",
+    circuit=r"[^/]+",
     computation=r"[0-9a-f]+",
+    chunk=r"[0-9]+",
+    weights=r"[^/]+",
     # "" is the main set of targets; others have a folder of their own
     target_set=r"([^/]+/)?",

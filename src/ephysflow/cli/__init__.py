@@ -80,9 +80,37 @@ JOBS = {
         "plot_parameter_sweep",
         "features against parameters, drawn",
     ),
+    "example-extracellular": (
+        "ephysflow.example.extracellular_step",
+        "example_extracellular",
+        "make the embedded example's column of cells",
+    ),
+    "segment-positions": (
+        "ephysflow.extracellular.positions_step",
+        "segment_positions",
+        "where the compartments of a chunk of nodes are",
+    ),
+    "electrode-weights": (
+        "ephysflow.extracellular.weights_step",
+        "electrode_weights",
+        "coefficients of all compartments and electrodes (MPI)",
+    ),
+    "plot-weights": (
+        "ephysflow.plots.extracellular_step",
+        "plot_weights",
+        "probe, somata and coefficients, drawn",
+    ),
     "summarise": ("ephysflow.summary", "summarise", "exclusions and tables for people"),
 }
 """Subcommands that the rules call: module, function of one `ephysflow.job.Job`, help text."""
+
+JOB_OPTIONS: dict[str, dict[str, str]] = {
+    "electrode-weights": {
+        "expected_ranks": "refuse another number of MPI processes",
+        "buffer_mb": "memory of a rank for coefficients [MB]",
+    },
+}
+"""Numbers that a job is given beside its item and that change no result: argument of the function, help text."""
 
 NEED_PANDAS = "group-efeatures"
 """Jobs whose name begins so work with DataFrames; the others must not pay for importing pandas."""
@@ -137,6 +165,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         subparsers[name].add_argument(
             "--item", nargs="*", default=[], help="the item, by the wildcards of its rule"
         )
+        for option, text in JOB_OPTIONS.get(name, {}).items():
+            subparsers[name].add_argument(f"--{option.replace('_', '-')}", type=int, help=text)
     return parser, subparsers
 
 
@@ -151,7 +181,9 @@ def _run_job(parsed: argparse.Namespace) -> None:
     own_function = job.settings.get("contract", "shipped") != "shipped"
     if not parsed.command.startswith(NEED_PANDAS) and not own_function:
         _spare_pandas()
-    getattr(importlib.import_module(module), function)(job)
+    given = {option: getattr(parsed, option) for option in JOB_OPTIONS.get(parsed.command, ())}
+    options = {option: value for option, value in given.items() if value is not None}
+    getattr(importlib.import_module(module), function)(job, **options)
 
 
 def _spare_pandas() -> None:

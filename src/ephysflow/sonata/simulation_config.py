@@ -39,6 +39,27 @@ class NodesFile:
 
 
 @dataclass(frozen=True)
+class MorphologyFolders:
+    """Where the morphologies of a population are, by format; None where the configuration names no place.
+
+    Attributes
+    ----------
+    swc : ``morphologies_dir``
+    asc : ``alternate_morphologies``, neurolucida-asc
+    h5 : ``alternate_morphologies``, h5v1; a folder, or one container file
+    """
+
+    swc: Path | None = None
+    asc: Path | None = None
+    h5: Path | None = None
+
+    @property
+    def places(self) -> list[Path]:
+        """The places that are named."""
+        return [place for place in (self.asc, self.h5, self.swc) if place is not None]
+
+
+@dataclass(frozen=True)
 class CircuitFiles:
     """The files of a circuit that are read.
 
@@ -48,12 +69,19 @@ class CircuitFiles:
     nodes : its nodes files
     node_sets_file : where the circuit has one
     content : digest of what the configuration holds
+    morphologies : of the populations that the configuration lists
+    default_morphologies : of all others
+    population_types : type (biophysical, virtual, ...) of the populations that the configuration lists; '' where it
+        gives none
     """
 
     config: Path
     nodes: tuple[NodesFile, ...]
     node_sets_file: Path | None
     content: str
+    morphologies: Mapping[str, MorphologyFolders]
+    default_morphologies: MorphologyFolders
+    population_types: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -65,6 +93,7 @@ class SimulationFiles:
     config : the file that was read
     spikes_file : output of spikes
     reports : name -> file of each enabled report
+    report_types : name -> type of each enabled report (compartment, summation, lfp ...), '' where it gives none
     circuit : the circuit that was simulated
     node_sets_files : those of the circuit first, then those of the simulation, whose sets come on top
     tstop : end of the run [ms], where the file gives it
@@ -73,6 +102,7 @@ class SimulationFiles:
     config: Path
     spikes_file: Path
     reports: Mapping[str, Path]
+    report_types: Mapping[str, str]
     circuit: CircuitFiles
     node_sets_files: tuple[Path, ...]
     tstop: float | None
@@ -110,6 +140,11 @@ def read_simulation(path: Path) -> SimulationFiles:
         config=path,
         spikes_file=spikes,
         reports=_reports(config, folder, path),
+        report_types={
+            name: str(report.get("type", ""))
+            for name, report in _section(config, "reports", path).items()
+            if _is_enabled(report)
+        },
         circuit=circuit,
         node_sets_files=tuple(dict.fromkeys(sets)),
         tstop=_number(run, "tstop", path),
@@ -133,6 +168,11 @@ def read_circuit(path: Path) -> CircuitFiles:
     return _read_circuit(path, state.st_mtime_ns, state.st_size)
 
 
+def first_compartment_report(simulation: SimulationFiles) -> str | None:
+    """Return the name of the first report of compartments; None when there is none."""
+    return next((name for name, kind in simulation.report_types.items() if kind == "compartment"), None)
+
+
 def circuit_key(circuit: CircuitFiles) -> str:
     """Return a key that is equal for equal circuits: the same content of the configuration and the same files."""
     files = [circuit.node_sets_file]
@@ -149,17 +189,29 @@ def _read_circuit(path: Path, mtime: int, size: int) -> CircuitFiles:
         raise SimulationError(
             f"{path}: key 'networks.nodes' is missing or not a list; is it a circuit configuration?"
         )
+    components = _section(config, "components", path)
+    default = _morphology_folders(components, path, config, "components.")
+    if not default.places and "$MORPHOLOGIES" in _section(config, "manifest", path):
+        default = MorphologyFolders(swc=_path({"": "$MORPHOLOGIES"}, "", path, config, "manifest."))
     nodes = []
+    folders: dict[str, MorphologyFolders] = {}
+    types: dict[str, str] = {}
     for i, entry in enumerate(networks["nodes"]):
         prefix = f"networks.nodes[{i}]."
         if not isinstance(entry, Mapping) or "nodes_file" not in entry:
             raise SimulationError(f"{path}: key '{prefix}nodes_file' is missing")
+        populations = _section(entry, "populations", path, prefix)
+        for name in populations:
+            own = _section(populations, name, path, f"{prefix}populations.")
+            types[name] = str(own.get("type", ""))
+            inside = f"{prefix}populations.{name}."
+            folders[name] = _morphology_folders(own, path, config, inside, default)
         has_types = entry.get("node_types_file") not in (None, "", "NULL", "NONE")
         nodes.append(
             NodesFile(
                 file=_path(entry, "nodes_file", path, config, prefix),
                 types_file=_path(entry, "node_types_file", path, config, prefix) if has_types else None,
-                populations=tuple(_section(entry, "populations", path, prefix)),
+                populations=tuple(populations),
             )
         )
     return CircuitFiles(
@@ -168,7 +220,29 @@ def _read_circuit(path: Path, mtime: int, size: int) -> CircuitFiles:
         node_sets_file=_path(config, "node_sets_file", path) if config.get("node_sets_file") else None,
         # not canonical_json: what is nothing to us may be infinite, or text that is not Unicode
         content=digest(json.dumps(config, sort_keys=True)),
+        morphologies=folders,
+        default_morphologies=default,
+        population_types=types,
     )
+
+
+def _morphology_folders(
+    section: Mapping[str, Any],
+    path: Path,
+    config: Mapping[str, Any],
+    prefix: str,
+    default: MorphologyFolders | None = None,
+) -> MorphologyFolders:
+    """Return the folders that a section of components names; those of `default` when it names none."""
+    swc = _path(section, "morphologies_dir", path, config, prefix) if section.get("morphologies_dir") else None
+    alternate = _section(section, "alternate_morphologies", path, prefix)
+    formats = {
+        key: _path(alternate, key, path, config, f"{prefix}alternate_morphologies.")
+        for key in ("neurolucida-asc", "h5v1")
+        if alternate.get(key)
+    }
+    found = MorphologyFolders(swc, formats.get("neurolucida-asc"), formats.get("h5v1"))
+    return found if found.places or default is None else default
 
 
 def _read(path: Path, kind: str) -> dict[str, Any]:
@@ -215,11 +289,15 @@ def _reports(config: Mapping[str, Any], folder: Path, path: Path) -> dict[str, P
         prefix = f"reports.{name}."
         if not isinstance(report, Mapping):
             raise SimulationError(f"{path}: reports.{name}: must be keys and values")
-        if report.get("enabled", True) is False:
+        if not _is_enabled(report):
             continue
         file = _path({"file_name": name, **report}, "file_name", path, config, prefix, folder)
         files[name] = file if file.suffix == ".h5" else Path(f"{file}.h5")
     return files
+
+
+def _is_enabled(report: Mapping[str, Any]) -> bool:
+    return report.get("enabled", True) is not False
 
 
 def _path(

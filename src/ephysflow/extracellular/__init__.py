@@ -1,0 +1,1 @@
+"""Segment positions of SONATA circuits and the coefficients of electrodes, for simulators that compute LFPs."""

@@ -1,0 +1,97 @@
+"""Where the cells of a circuit are and how they are turned: local coordinates to those of the circuit."""
+
+import numpy as np
+
+from ephysflow.errors import SimulationError
+from ephysflow.sonata.nodes import Population
+
+QUATERNION = ("orientation_w", "orientation_x", "orientation_y", "orientation_z")
+ANGLES = ("rotation_angle_xaxis", "rotation_angle_yaxis", "rotation_angle_zaxis")
+
+
+def rotations(population: Population, rows: np.ndarray) -> np.ndarray:
+    """Return the rotation of each node.
+
+    Parameters
+    ----------
+    population : its nodes have a quaternion (Blue Brain), angles about the axes (Allen Institute, BMTK), or neither
+    rows : (n,) node ids
+
+    Returns
+    -------
+    (n, 3, 3) matrices R; a point p of the morphology is at R p + position
+
+    Raises
+    ------
+    SimulationError
+        if a quaternion is zero or a value is not finite.
+
+    Notes
+    -----
+    SONATA developer guide, nodes: angles in radians, first about x, then y, then z: R = Rz Ry Rx.
+    """
+    names = population.property_names
+    if all(name in names for name in QUATERNION):
+        w, x, y, z = (_numbers(population, name, rows) for name in QUATERNION)
+        norm = np.sqrt(w * w + x * x + y * y + z * z)
+        if (norm == 0).any():
+            raise SimulationError(
+                f"population {population.name!r}: the orientation of node {rows[norm == 0][0]} is all zero"
+            )
+        return _of_quaternions(w / norm, x / norm, y / norm, z / norm)
+    turned = np.broadcast_to(np.eye(3), (len(rows), 3, 3))
+    for axis, name in enumerate(ANGLES):
+        if name in names:
+            turned = _about_axis(axis, _numbers(population, name, rows)) @ turned
+    return turned
+
+
+def positions(population: Population, rows: np.ndarray) -> np.ndarray:
+    """Return (n, 3) the positions x, y, z of nodes [um].
+
+    Raises
+    ------
+    SimulationError
+        if the population has no positions, or one is not finite.
+    """
+    return np.stack([_numbers(population, name, rows) for name in "xyz"], axis=1)
+
+
+def placed(points: np.ndarray, rotation: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Return (n, 3) points of a morphology in the coordinates of the circuit: rotated, then moved.
+
+    Each point by itself, so that a point that two compartments share stays the same to the last bit.
+    """
+    x, y, z = points.T
+    return np.stack([r[0] * x + r[1] * y + r[2] * z + p for r, p in zip(rotation, position, strict=True)], axis=1)
+
+
+def _numbers(population: Population, name: str, rows: np.ndarray) -> np.ndarray:
+    try:
+        values = population.property(name)[rows].astype(np.float64)
+    except ValueError:
+        raise SimulationError(f"population {population.name!r}: property {name!r} is not a number") from None
+    if not np.isfinite(values).all():
+        node = rows[~np.isfinite(values)][0]
+        raise SimulationError(f"population {population.name!r}: {name} of node {node} is not a finite number")
+    return values
+
+
+def _of_quaternions(w: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), 2, 0)
+
+
+def _about_axis(axis: int, angle: np.ndarray) -> np.ndarray:
+    """Return (n, 3, 3) right-handed rotations about one axis."""
+    i, j = (axis + 1) % 3, (axis + 2) % 3
+    found = np.zeros((len(angle), 3, 3))
+    found[:, axis, axis] = 1
+    found[:, i, i] = found[:, j, j] = np.cos(angle)
+    found[:, j, i] = np.sin(angle)
+    found[:, i, j] = -np.sin(angle)
+    return found

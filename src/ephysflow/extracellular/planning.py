@@ -1,0 +1,180 @@
+"""From the configuration of a circuit to its jobs."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ephysflow.errors import ConfigurationError, SimulationError
+from ephysflow.extracellular.array_settings import resolve_electrodes
+from ephysflow.extracellular.circuit_plan import CircuitPlan, PlannedWeights
+from ephysflow.extracellular.settings import CircuitSettings, WeightsSettings
+from ephysflow.io.canonical import canonical_json, digest
+from ephysflow.sonata.simulation_config import (
+    CircuitFiles,
+    first_compartment_report,
+    read_circuit,
+    read_simulation,
+)
+
+Items = dict[tuple[str, str], Any]
+
+
+def plan_circuit(
+    settings: CircuitSettings, results: Path, job_key: Callable[[Sequence[str]], str], made_in: str | None
+) -> tuple[Items, CircuitPlan]:
+    """Return the settings of all jobs of a circuit, and its plan.
+
+    Parameters
+    ----------
+    settings : of the circuit
+    results : folder of all outputs
+    job_key : how the key of a job is made of its parts
+    made_in : folder whose files the embedded example makes; they count as being there
+
+    Raises
+    ------
+    ConfigurationError
+        naming what is wrong and what is allowed.
+    """
+    made: list[str] = []
+
+    def required(file: Path) -> str:
+        """Return the file; it is an error if it neither is there nor will be."""
+        if made_in is not None and file.is_relative_to(made_in):
+            made.append(str(file))
+        elif not file.is_file():
+            raise ConfigurationError(f"{settings.where}: {file} is not there")
+        return str(file)
+
+    try:
+        circuit, node_sets, report = _read(settings)
+    except SimulationError as error:
+        raise ConfigurationError(f"{settings.where}: {error}") from None
+    _check_populations(settings, circuit)
+    files = [required(circuit.config)]
+    for nodes in circuit.nodes:
+        files += [required(nodes.file), *([required(nodes.types_file)] if nodes.types_file else [])]
+    if settings.node_set is not None:
+        files += [required(file) for file in node_sets]
+    if report is not None:
+        files.append(required(report))
+    positions = {
+        "circuit": settings.name,
+        "circuit_config": str(circuit.config),
+        "node_sets_files": [str(file) for file in node_sets],
+        "report_file": None if report is None else str(report),
+        "populations": settings.populations,
+        "node_set": settings.node_set,
+        "chunks": settings.chunks,
+        "replace_axons": settings.replace_axons,
+        "stub_axon": list(settings.stub_axon) if settings.replace_axons else None,
+        "discretisation": settings.discretisation,
+        "missing_morphologies": settings.missing_morphologies,
+        "morphologies": _morphologies_digest(settings, circuit, made_in),
+    }
+    chunks = [str(i) for i in range(settings.chunks)]
+    items: Items = {
+        ("segment_positions", job_key((settings.name, chunk))): {**positions, "chunk": int(chunk)}
+        for chunk in chunks
+    }
+    weights = {}
+    for planned in settings.weights:
+        item, fields = _weights_item(settings, planned, required)
+        key = job_key((settings.name, planned.name))
+        items["electrode_weights", key] = item
+        items["plot_weights", key] = {"circuit": settings.name, "weights": planned.name, "chunks": chunks}
+        weights[planned.name] = PlannedWeights(fields, planned.ranks, planned.buffer_mb)
+    plan = CircuitPlan(
+        results=results,
+        circuit=settings.name,
+        chunks=chunks,
+        files=list(dict.fromkeys(files)),
+        weights=weights,
+        made=tuple(dict.fromkeys(made)),
+    )
+    return items, plan
+
+
+def _read(settings: CircuitSettings) -> tuple[CircuitFiles, list[Path], Path | None]:
+    """Return the circuit, its node sets files, and the report that gives the compartments."""
+    if settings.simulation is None:
+        assert settings.circuit is not None
+        circuit = read_circuit(_relative(settings.circuit))
+        return circuit, [circuit.node_sets_file] if circuit.node_sets_file else [], None
+    files = read_simulation(_relative(settings.simulation))
+    name = settings.report or first_compartment_report(files)
+    if name is None or name not in files.reports:
+        known = ", ".join(f"{key} ({kind or 'no type'})" for key, kind in files.report_types.items())
+        wanted = f"no report {name!r}" if name else "no compartment report"
+        raise SimulationError(f"{files.config}: has {wanted} (reports: {known or 'none'})")
+    return files.circuit, list(files.node_sets_files), files.reports[name]
+
+
+def _relative(path: Path) -> Path:
+    """Return a path below the working directory relative to it: a project that moves must not rerun."""
+    inside = path.is_absolute() and path.is_relative_to(os.getcwd())
+    return Path(os.path.relpath(path)) if inside else path
+
+
+def _check_populations(settings: CircuitSettings, circuit: CircuitFiles) -> None:
+    listed = [name for nodes in circuit.nodes for name in nodes.populations]
+    all_listed = all(nodes.populations for nodes in circuit.nodes)
+    for name in settings.populations or ():
+        if all_listed and name not in listed:
+            raise ConfigurationError(
+                f"{settings.where}: populations: {name!r} is not in {circuit.config} (it has {', '.join(listed)})"
+            )
+
+
+def _morphologies_digest(settings: CircuitSettings, circuit: CircuitFiles, made_in: str | None) -> str:
+    """Return a digest of names, sizes and times of change of the files in the folders of morphologies."""
+    folders = [circuit.default_morphologies, *circuit.morphologies.values()]
+    state = {}
+    for place in dict.fromkeys(place for folder in folders for place in folder.places):
+        if made_in is not None and place.is_relative_to(made_in):
+            state[str(place)] = "made by the example"
+        elif place.is_dir():
+            state[str(place)] = digest(canonical_json(sorted(_listing(place))))
+        elif place.is_file():
+            found = place.stat()
+            state[str(place)] = f"{found.st_size} {found.st_mtime_ns}"
+        else:
+            state[str(place)] = "absent"
+    return digest(canonical_json(state))
+
+
+def _listing(folder: Path) -> list[list[Any]]:
+    """Return name, size and time of change of the files in a folder and in its folders."""
+    found: list[list[Any]] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                found += [[f"{entry.name}/{name}", *rest] for name, *rest in _listing(Path(entry.path))]
+            else:
+                state = entry.stat(follow_symlinks=os.path.exists(entry.path))
+                found.append([entry.name, state.st_size, state.st_mtime_ns])
+    return found
+
+
+def _weights_item(
+    settings: CircuitSettings, planned: WeightsSettings, required: Callable[[Path], str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings of the job that computes a weights file, and the field files that it reads."""
+    where = f"{settings.where}: weights.{planned.name}"
+    electrodes = resolve_electrodes(planned.arrays, where)
+    fields = [required(Path(name)) for name in dict.fromkeys(e.field for e in electrodes if e.field)]
+    item: Mapping[str, Any] = {
+        "circuit": settings.name,
+        "weights": planned.name,
+        "arrays": [[name, array] for name, array in planned.arrays.items()],
+        # by meaning: blanks in a table, or a comment beside it, change nothing
+        "electrodes": digest(canonical_json([asdict(electrode) for electrode in electrodes])),
+        "layout": planned.layout,
+        "column_of_ones": planned.column_of_ones,
+        "unit": planned.unit,
+        "precision": planned.precision,
+        "chunks": settings.chunks,
+    }
+    return dict(item), fields

@@ -1,0 +1,237 @@
+"""The files of positions: where the compartments of a circuit are, one file a chunk of nodes.
+
+One group per population::
+
+    node_ids        (N)    uint64   ascending
+    offsets         (N+1)  uint64   rows of node i: offsets[i] .. offsets[i+1]
+    section_ids     (C)    uint32   as in the report
+    section_types   (C)    uint8    see `ephysflow.extracellular.section_types`
+    radii           (C)    float64  um
+    xyz             (P, 3) float64  um, end points of the compartments, section after section
+    first_points    (C)    uint64   row of xyz at which a compartment starts
+    last_points     (C)    uint64   row of xyz at which it ends; the same as the first for the soma, which is a point
+    centres         (N, 3) float64  um, mean of the midpoints of the node's compartments
+
+Rows are in the order of the weights file. A cell without a morphology has NaN for all that depends on it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ephysflow.errors import ResultError, SimulationError
+from ephysflow.extracellular.compartments import Compartments
+from ephysflow.io.atomic import replacing
+from ephysflow.io.provenance import Provenance
+from ephysflow.sonata import hdf5
+
+PROVENANCE = "provenance"
+"""Dataset with the record of where a file came from: it may be longer than an attribute can be."""
+
+_UNITS = ("radii", "xyz", "centres")
+
+
+@dataclass(frozen=True)
+class PopulationPositions:
+    """Compartments of the nodes of one population.
+
+    Attributes
+    ----------
+    node_ids : (N,) ascending
+    offsets : (N+1,) rows of compartments of each node
+    compartments : of all nodes, one after the other
+    """
+
+    node_ids: np.ndarray
+    offsets: np.ndarray
+    compartments: Compartments
+
+    @property
+    def centres(self) -> np.ndarray:
+        """(N, 3) mean of the midpoints of each node's compartments [um]."""
+        middle = (self.compartments.starts + self.compartments.ends) / 2
+        parts = zip(self.offsets[:-1], self.offsets[1:], strict=True)
+        # one node after the other, so that no node's value depends on its neighbours
+        return np.array([middle[a:b].mean(axis=0) for a, b in parts]).reshape(-1, 3)
+
+
+def write_positions(
+    path: Path, populations: Mapping[str, PopulationPositions], provenance: Provenance
+) -> None:
+    """Write the positions of one chunk atomically.
+
+    Parameters
+    ----------
+    path : where
+    populations : name -> its nodes
+    provenance : kept in the file
+    """
+    with replacing(path) as temporary, h5py.File(temporary, "w", track_order=False) as file:
+        for name, found in populations.items():
+            group = file.create_group(name)
+            xyz, first, last = _end_points(found.compartments)
+            columns = {
+                "node_ids": found.node_ids.astype("<u8"),
+                "offsets": found.offsets.astype("<u8"),
+                "section_ids": found.compartments.section_ids.astype("<u4"),
+                "section_types": found.compartments.section_types.astype("u1"),
+                "radii": found.compartments.radii.astype("<f8"),
+                "xyz": xyz.astype("<f8"),
+                "first_points": first.astype("<u8"),
+                "last_points": last.astype("<u8"),
+                "centres": found.centres.astype("<f8"),
+            }
+            for key, values in columns.items():
+                dataset = group.create_dataset(key, data=values)
+                if key in _UNITS:
+                    dataset.attrs["units"] = "um"
+        file.create_dataset(PROVENANCE, data=provenance.text())
+
+
+def _end_points(compartments: Compartments) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the points that compartments start and end at, each once, and the first and last point of each."""
+    starts, ends, ids = compartments.starts, compartments.ends, compartments.section_ids
+    n = len(starts)
+    same = np.zeros(n, dtype=bool)
+    # bits and not values: NaN is equal to itself here, and no end point moves
+    same[1:] = (ids[1:] == ids[:-1]) & (_bits(starts[1:]) == _bits(ends[:-1])).all(axis=1)
+    is_point = (_bits(starts) == _bits(ends)).all(axis=1)
+    new_starts, new_ends = ~same | is_point, ~is_point
+    counts = np.cumsum(new_starts.astype(np.int64) + new_ends)
+    last = counts - 1
+    first = np.where(is_point, last, last - 1)
+    xyz = np.empty((int(counts[-1]) if n else 0, 3))
+    xyz[first], xyz[last] = starts, ends
+    return xyz, first, last
+
+
+def _bits(points: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(points, dtype=np.float64).view(np.int64)
+
+
+class PositionsFiles:
+    """The positions of a circuit, all chunks together, read a range of rows at a time.
+
+    Attributes
+    ----------
+    names : of the populations, sorted
+    """
+
+    def __init__(self, files: Sequence[tuple[Path, h5py.File]]) -> None:
+        self._files = files
+        self.names = sorted({name for _, file in files for name in file if isinstance(file[name], h5py.Group)})
+        self._parts = {name: [_Part(path, file[name]) for path, file in files if name in file] for name in self.names}
+        for name, parts in self._parts.items():
+            ids = self.node_ids(name)
+            if (np.diff(ids) <= 0).any():
+                raise ResultError(f"{parts[0].path.parent}: chunks of population {name!r} do not follow each other")
+
+    def node_ids(self, name: str) -> np.ndarray:
+        """Return (N,) int64 node ids of a population, ascending."""
+        return np.concatenate([part.node_ids for part in self._parts[name]])
+
+    def offsets(self, name: str) -> np.ndarray:
+        """Return (N+1,) int64 rows of the nodes of a population."""
+        counts = np.concatenate([np.diff(part.offsets) for part in self._parts[name]])
+        return np.concatenate([[0], np.cumsum(counts)])
+
+    def compartments(self, name: str, first: int, last: int) -> Compartments:
+        """Return the compartments of the rows ``first .. last`` of a population."""
+        found = [part.compartments(a, b) for part, a, b in self._pieces(name, first, last)]
+        return found[0] if len(found) == 1 else Compartments(*map(np.concatenate, zip(*found, strict=True)))
+
+    def centres(self, name: str, first: int, last: int) -> np.ndarray:
+        """Return (last - first, 3) the centre of the node that each row belongs to [um]."""
+        return np.concatenate([part.centres(a, b) for part, a, b in self._pieces(name, first, last)])
+
+    def _pieces(self, name: str, first: int, last: int) -> Iterator[tuple["_Part", int, int]]:
+        start = 0
+        for part in self._parts[name]:
+            a, b = max(first - start, 0), min(last - start, part.n_rows)
+            if a < b:
+                yield part, a, b
+            start += part.n_rows
+
+
+class _Part:
+    """A population in one file."""
+
+    def __init__(self, path: Path, group: h5py.Group) -> None:
+        self.path, self._group = path, group
+        with _naming(path):
+            self.node_ids = hdf5.ids(group, "node_ids", path)
+            self.offsets = hdf5.ids(group, "offsets", path)
+            first = hdf5.dataset(group, "first_points", hdf5.INTEGERS, 1, path)
+        self.n_rows = len(first)
+        if len(self.offsets) != len(self.node_ids) + 1 or self.offsets[0] or self.offsets[-1] != self.n_rows:
+            raise ResultError(f"{path}: {group.name}: nodes and rows do not fit together")
+
+    def compartments(self, a: int, b: int) -> Compartments:
+        group = self._group
+        with _naming(self.path):
+            first, last = group["first_points"][a:b].astype(np.int64), group["last_points"][a:b].astype(np.int64)
+            low, high = (int(first.min()), int(last.max()) + 1) if b > a else (0, 0)
+            xyz = group["xyz"][low:high]
+            return Compartments(
+                section_ids=group["section_ids"][a:b],
+                section_types=group["section_types"][a:b],
+                starts=xyz[first - low],
+                ends=xyz[last - low],
+                radii=group["radii"][a:b],
+            )
+
+    def centres(self, a: int, b: int) -> np.ndarray:
+        node = np.searchsorted(self.offsets, np.arange(a, b), side="right") - 1
+        with _naming(self.path):
+            return self._group["centres"][node[0] : node[-1] + 1][node - node[0]]
+
+
+@contextmanager
+def open_positions(paths: Sequence[Path]) -> Iterator[PositionsFiles]:
+    """Open the positions of a circuit.
+
+    Parameters
+    ----------
+    paths : the files of all chunks, in the order of their nodes
+
+    Raises
+    ------
+    ResultError
+        if one is missing, damaged or not such a file.
+    """
+    with ExitStack() as stack:
+        files = []
+        for path in paths:
+            with _naming(path):
+                files.append((path, stack.enter_context(h5py.File(path, "r"))))
+        yield PositionsFiles(files)
+
+
+def read_positions_provenance(path: Path) -> Provenance:
+    """Read where a file of positions came from; the whole file is read.
+
+    Raises
+    ------
+    ResultError
+        if it is damaged or not such a file.
+    """
+    with _naming(path), h5py.File(path, "r") as file:
+        provenance = Provenance.from_text(file[PROVENANCE][()])
+        for name in file:
+            if isinstance(file[name], h5py.Group):
+                for dataset in file[name].values():
+                    dataset[()]
+        return provenance
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        with hdf5.naming(path, "positions"):
+            yield
+    except SimulationError as error:
+        raise ResultError(str(error)) from None

@@ -1,0 +1,88 @@
+"""Which sections and compartments the nodes of a compartment report have."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ephysflow.errors import SimulationError
+from ephysflow.sonata import hdf5
+from ephysflow.sonata.reports import open_report
+
+
+@dataclass(frozen=True)
+class SectionRuns:
+    """Sections of one node, in order.
+
+    Attributes
+    ----------
+    ids : (S,) int64 section ids, 0 for the soma
+    counts : (S,) int64 compartments of each
+    """
+
+    ids: np.ndarray
+    counts: np.ndarray
+
+
+@dataclass(frozen=True)
+class ReportSections:
+    """Sections of all nodes of a population in a report.
+
+    Attributes
+    ----------
+    node_ids : (N,) int64, ascending
+    """
+
+    node_ids: np.ndarray
+    _starts: np.ndarray
+    _stops: np.ndarray
+    _ids: np.ndarray
+    _counts: np.ndarray
+
+    def runs_of(self, node_id: int) -> SectionRuns:
+        """Return the sections of a node of the report."""
+        i = int(np.searchsorted(self.node_ids, node_id))
+        part = slice(self._starts[i], self._stops[i])
+        return SectionRuns(self._ids[part], self._counts[part])
+
+
+def report_populations(path: Path) -> list[str]:
+    """Return the names of the populations of a report, sorted.
+
+    Raises
+    ------
+    SimulationError
+        if the file is missing, damaged or not a report.
+    """
+    with hdf5.opened(path, "report") as file:
+        return sorted(hdf5.group(file, "report", path))
+
+
+def read_report_sections(path: Path, population: str) -> ReportSections:
+    """Read the sections of all nodes of a population; nodes without compartments are left out.
+
+    Raises
+    ------
+    SimulationError
+        if the file is missing or damaged, or a section of a node is in two places.
+    """
+    with open_report(path, population) as report:
+        order = np.argsort(report.node_ids)
+        node_ids, columns_of = report.node_ids[order], report.columns_of
+        _, nodes, elements = columns_of(node_ids)
+    if not len(nodes):
+        raise SimulationError(f"{path}: population {population!r} has no compartments")
+    begins = np.flatnonzero(np.r_[True, (np.diff(nodes) != 0) | (np.diff(elements) != 0)])
+    counts = np.diff(np.r_[begins, len(nodes)])
+    run_nodes, run_ids = nodes[begins], elements[begins]
+    sorted_runs = np.lexsort((run_ids, run_nodes))
+    twice = (np.diff(run_nodes[sorted_runs]) == 0) & (np.diff(run_ids[sorted_runs]) == 0)
+    if twice.any():
+        run = sorted_runs[np.flatnonzero(twice)[0]]
+        raise SimulationError(
+            f"{path}: compartments of section {run_ids[run]} of node {run_nodes[run]} ({population}) are not together"
+        )
+    node_ids = node_ids[np.isin(node_ids, run_nodes)]
+    starts = np.searchsorted(run_nodes, node_ids)
+    stops = np.searchsorted(run_nodes, node_ids, side="right")
+    return ReportSections(node_ids, starts, stops, run_ids, counts)

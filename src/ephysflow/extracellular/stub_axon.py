@@ -1,0 +1,101 @@
+"""The stub that model templates put in the place of an axon, along the path of the axon that was there."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ephysflow.extracellular.compartments import arc_length
+from ephysflow.extracellular.morphologies import Morphology
+from ephysflow.extracellular.section_types import APICAL, AXON
+
+NO_AXON_DIAMETER = 1.0
+"""Of the stub of a cell whose morphology has no axon [um]."""
+
+
+def stub_path(morphology: Morphology, length: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the path that a stub axon follows, from the centre of the soma.
+
+    It is the branch of the axon, from its root to a tip, that comes first in the file among those longer than
+    `length`; where none is, the longest one, prolonged in its last direction. A cell without an axon gets a straight
+    path away from its apical dendrite (from all neurites where it has none; along -y where it has no neurite at all).
+
+    Parameters
+    ----------
+    morphology : of the cell
+    length : that the path must have [um]
+
+    Returns
+    -------
+    (n, 3) points and (n,) diameters [um]; the path is at least as long as `length`
+    """
+    points, diameters = _axon_branch(morphology, length)
+    points = np.concatenate([np.zeros((1, 3)), points])
+    diameters = np.concatenate([diameters[:1], diameters])
+    arc = arc_length(points)
+    if arc[-1] == 0:
+        points = np.stack([points[0], _away_from_dendrites(morphology) * length])
+        return points, np.full(2, diameters[0] if len(diameters) else NO_AXON_DIAMETER)
+    if arc[-1] < length:
+        direction = points[-1] - points[np.flatnonzero(arc < arc[-1])[-1]]
+        beyond = points[-1] + direction * ((length - arc[-1]) / np.linalg.norm(direction))
+        points, diameters = np.concatenate([points, beyond[None]]), np.r_[diameters, diameters[-1]]
+    return points, diameters
+
+
+def part_of_path(
+    points: np.ndarray, diameters: np.ndarray, begin: float, end: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points and diameters of a path between two places, given by the length up to them [um]."""
+    arc = arc_length(points)
+    inside = (arc > begin) & (arc < end)
+    edges = np.array([begin, end])
+
+    def values(column: np.ndarray) -> np.ndarray:
+        first, last = np.interp(edges, arc, column)
+        return np.concatenate([[first], column[inside], [last]])
+
+    return np.stack([values(coordinate) for coordinate in points.T], axis=1), values(diameters)
+
+
+def stub_windows(lengths: Sequence[float]) -> np.ndarray:
+    """Return (n, 2) where each piece of the stub begins and ends on the path [um]."""
+    edges = np.concatenate([[0.0], np.cumsum(lengths)])
+    return np.stack([edges[:-1], edges[1:]], axis=1)
+
+
+def _axon_branch(morphology: Morphology, length: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points of the chosen branch, from its root on; none where there is no axon."""
+    axon = np.flatnonzero(morphology.section_types == AXON)
+    if not len(axon):
+        return np.empty((0, 3)), np.empty(0)
+    reach = np.zeros(len(morphology.section_types))
+    is_tip = np.zeros(len(morphology.section_types), dtype=bool)
+    is_tip[axon] = True
+    for k in axon:  # parents come before their children
+        points = morphology.points[morphology.section(k)]
+        parent = morphology.parents[k]
+        if parent < 0:
+            before, from_ = 0.0, np.zeros(3)
+        else:
+            is_tip[parent] = False
+            before, from_ = reach[parent], morphology.points[morphology.section_offsets[parent + 1] - 1]
+        steps = np.diff(points, axis=0, prepend=from_[None])
+        reach[k] = before + np.sqrt((steps * steps).sum(axis=1)).sum()
+    tips = np.flatnonzero(is_tip)
+    enough = tips[reach[tips] > length]
+    section = int(enough[0] if len(enough) else tips[np.argmax(reach[tips])])
+    branch = []
+    while section >= 0:
+        branch.append(morphology.section(section))
+        section = int(morphology.parents[section])
+    rows = np.concatenate([np.arange(part.start, part.stop) for part in reversed(branch)])
+    return morphology.points[rows], morphology.diameters[rows]
+
+
+def _away_from_dendrites(morphology: Morphology) -> np.ndarray:
+    """Return the unit vector away from the apical dendrite, or from all neurites."""
+    apical = np.repeat(morphology.section_types == APICAL, np.diff(morphology.section_offsets))
+    points = morphology.points[apical] if apical.any() else morphology.points
+    middle = points.mean(axis=0) if len(points) else np.zeros(3)
+    norm = np.linalg.norm(middle)
+    return -middle / norm if norm > 0 else np.array([0.0, -1.0, 0.0])

@@ -416,7 +416,8 @@ def mutated(data, content):
 def small_files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fields")
     return {
-        "h5": write_hdf5(folder / "a.h5", plain(electric_field=None), dict.fromkeys("xyz", "um")).read_bytes(),
+        # without units: libhdf5 itself crashes on damaged text of variable length
+        "h5": write_hdf5(folder / "a.h5", plain(electric_field=None)).read_bytes(),
         "npz": write_npz(folder / "a.npz", plain(electric_field=None)).read_bytes(),
         "stored": write_npz(folder / "b.npz", plain(electric_field=None), compressed=False).read_bytes(),
         "sim4life": write_hdf5(folder / "s.h5", sim4life(POTENTIAL)).read_bytes(),

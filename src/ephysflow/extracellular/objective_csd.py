@@ -12,9 +12,6 @@ import numpy as np
 from ephysflow.errors import ConfigurationError
 from ephysflow.extracellular.electrodes import Electrode
 
-DEFAULT_RADIUS = {"Sphere": 10.0, "Disk": 500.0, "Plane": np.inf}
-"""Method -> radius [um], as BlueRecording has it."""
-
 SAME_PLACE = 1e-3
 """Contacts that are not farther apart than this along the axis count as one [um]."""
 
@@ -63,10 +60,13 @@ def csd_regions(electrodes: Sequence[Electrode]) -> dict[int, CsdRegion]:
     axes: dict[str, tuple[np.ndarray, float]] = {}
     regions = {}
     for column, electrode in enumerate(electrodes):
-        if electrode.method not in DEFAULT_RADIUS:
+        if electrode.method not in ("Sphere", "Disk", "Plane"):
             continue
         centre = np.array(electrode.position, dtype=np.float64)
-        radius = DEFAULT_RADIUS[electrode.method] if electrode.radius is None else electrode.radius
+        radius = np.inf
+        if electrode.method != "Plane":
+            assert electrode.radius is not None
+            radius = electrode.radius
         if electrode.method == "Sphere":
             regions[column] = CsdRegion(centre, None, np.inf, radius)
             continue

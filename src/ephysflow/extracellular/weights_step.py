@@ -1,34 +1,36 @@
 """The step ``electrode_weights``: the coefficients of all compartments and electrodes, computed by MPI ranks."""
 
-import json
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ephysflow import paths
-from ephysflow.errors import ConfigurationError, EphysflowError, SimulationError
+from ephysflow.errors import ConfigurationError
 from ephysflow.extracellular.array_settings import check_population_names, resolve_electrodes
 from ephysflow.extracellular.coefficients import (
-    OBJECTIVE_CSD,
     Model,
     coefficients,
     count_outside,
     make_model,
     refuse_outside,
 )
-from ephysflow.extracellular.electrodes import Electrode
-from ephysflow.extracellular.parallel_write import check_ranks, collectively, share_of, write_weights
+from ephysflow.extracellular.parallel_write import check_ranks, ending_all, share_of_rows, write_weights
 from ephysflow.extracellular.positions_file import PositionsFiles, open_positions
 from ephysflow.extracellular.weights_file import PopulationRows, WeightsContents
 from ephysflow.io.canonical import canonical_json, digest
 from ephysflow.job import Job
 
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
 MEGABYTE = 1_000_000
 
 CHECKED_ROWS = 100_000
-"""Compartments that are compared with a field's grid at a time."""
+"""Compartments that are compared with grids and slices at a time."""
+
+MILLIVOLTS_PER_VOLT = 1e3
 
 
 def electrode_weights(job: Job, expected_ranks: int | None = None, buffer_mb: int = 64) -> None:
@@ -45,7 +47,86 @@ def electrode_weights(job: Job, expected_ranks: int | None = None, buffer_mb: in
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD
-    item = job.settings
-    check_ranks(comm, expected_ranks)
-    positions = [paths.positions(job.results, item["circuit"], str(i)) for i in range(item["chunks"])]
-    electrodes = collectively(comm, lambda: _electrodes(item))
+    with ending_all(comm):
+        check_ranks(comm, expected_ranks)
+        item = job.settings
+        # a mistake in the configuration is found, and told, by one rank; the others wait and are ended with it
+        if comm.rank:
+            comm.Barrier()
+        model = _model(item)
+        files = [paths.positions(job.results, item["circuit"], str(i)) for i in range(item["chunks"])]
+        with open_positions(files) as positions:
+            check_population_names(model.electrodes, positions.names)
+            if not comm.rank:
+                comm.Barrier()
+            _check_places(comm, model, positions)
+            used = [*map(str, files), *dict.fromkeys(e.field for e in model.electrodes if e.field)]
+            provenance = job.provenance(used).text() if comm.rank == 0 else ""
+            contents = WeightsContents(
+                electrodes=model.electrodes,
+                populations=[
+                    PopulationRows(name, positions.node_ids(name), positions.offsets(name))
+                    for name in positions.names
+                ],
+                layout=item["layout"],
+                column_of_ones=item["column_of_ones"],
+                unit=item["unit"],
+                precision=item["precision"],
+                provenance=provenance,
+            )
+            write_weights(
+                comm,
+                paths.weights(job.results, item["circuit"], item["weights"]),
+                contents,
+                _computation(model, positions, item["unit"]),
+                buffer_mb * MEGABYTE,
+                print,
+            )
+
+
+def _model(item: Any) -> Model:
+    where = f"circuit {item['circuit']}: weights.{item['weights']}"
+    electrodes = resolve_electrodes(dict(item["arrays"]), where)
+    if digest(canonical_json([asdict(electrode) for electrode in electrodes])) != item["electrodes"]:
+        raise ConfigurationError(f"{where}: a table of electrodes was changed while the workflow ran; run it again")
+    return make_model(electrodes)
+
+
+def _check_places(comm: "MPI.Comm", model: Model, positions: PositionsFiles) -> None:
+    """Refuse compartments outside of grids and slices, which the ranks count together."""
+    counts, total = np.zeros(len(model.electrodes), dtype=np.int64), 0
+    sizes = [int(positions.offsets(name)[-1]) for name in positions.names]
+    for population, first, last in _blocks(share_of_rows(sizes, comm.rank, comm.size)):
+        name = positions.names[population]
+        total += last - first
+        counts += count_outside(
+            model, positions.compartments(name, first, last), positions.centres(name, first, last)
+        )
+    counts, total = sum(comm.allgather(counts)), sum(comm.allgather(total))
+    if comm.rank == 0:
+        refuse_outside(model, counts, total)
+    comm.Barrier()
+
+
+def _blocks(share: list[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
+    for population, first, last in share:
+        for start in range(first, last, CHECKED_ROWS):
+            yield population, start, min(start + CHECKED_ROWS, last)
+
+
+def _computation(
+    model: Model, positions: PositionsFiles, unit: str
+) -> Callable[[int, int, int], np.ndarray]:
+    """Return what computes the rows ``first .. last`` of a population in the unit of the file."""
+    with_unit = [i for i, electrode in enumerate(model.electrodes) if electrode.csd_array is None]
+
+    def compute(population: int, first: int, last: int) -> np.ndarray:
+        name = positions.names[population]
+        found = coefficients(
+            model, positions.compartments(name, first, last), positions.centres(name, first, last)
+        )
+        if unit == "V/nA":
+            found[:, with_unit] /= MILLIVOLTS_PER_VOLT
+        return found
+
+    return compute

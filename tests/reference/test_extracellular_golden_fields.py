@@ -1,6 +1,7 @@
 """BlueRecording's coefficients by reciprocity and objective CSD, from its own positions; golden ones are V/nA."""
 
 import csv
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -127,7 +128,7 @@ def test_dipole_of_cells_that_share_a_rank_differs(golden):
     found = dipoles(golden, "synth3")
     np.testing.assert_array_equal(found, dipoles(golden, "synth3_mpi"))
     for node in np.unique(nodes):
-        assert np.abs(found - expected)[nodes == node].max() > 0.1 * np.abs(found).max()
+        assert np.abs(found - expected)[nodes == node].max() > 0.3 * np.abs(found[nodes == node]).max()
     # with the reference's centre the reference's values come out
     field = read_field(golden / "synth3/efield.h5", "electric_field", "V/nA")
     shared_centre = np.broadcast_to(points.mean(axis=0), points.shape)
@@ -142,8 +143,6 @@ def test_dipole_of_cells_that_share_a_rank_differs(golden):
 @pytest.mark.parametrize(
     ("case", "table", "file", "indices", "columns"),
     [
-        ("synth3", "synth3/electrodes.csv", "synth3/coeffs.h5", None, 21),
-        ("synth3_mpi", "synth3/electrodes.csv", "synth3_mpi/coeffs.h5", None, 21),
         ("synth3", "synth3_csdidx/electrodes.csv", "synth3_csdidx/coeffs.h5", [(1, 4), (4, 8)], 7),
         ("single_L5", "single_L5/electrodes_csd.csv", "single_L5/coeffs_csd.h5", None, 8),
     ],
@@ -156,3 +155,41 @@ def test_objective_csd(golden, case, table, file, indices, columns):
     for column, region in regions.items():
         np.testing.assert_array_equal(csd_coefficients(region, points), expected[:, column], str(column))
     assert expected[:, list(regions)].any()
+
+
+def spacing_as_the_reference_has_it(electrodes, method):
+    """Mean distance of neighbours, in the order of the table, of all electrodes of one shape."""
+    positions = np.array([electrode.position for electrode in electrodes if electrode.method == method])
+    distances = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    return distances[distances > 1e-3].mean()
+
+
+@pytest.mark.parametrize("case", ["synth3", "synth3_mpi"])
+def test_objective_csd_of_several_types_at_the_same_contacts(golden, case):
+    """Three contacts with every type; the reference's default thickness is too large (defect 8).
+
+    It makes one array of all disks, whatever their radius and thickness, and one of all planes, and takes the steps
+    back from the last contact to the first for spacings. Ours are the spacings of the contacts, whose pitch is 60 um.
+    """
+    points, _ = midpoints(golden, case)
+    expected = factors(golden, f"{case}/coeffs.h5")
+    electrodes = csd_electrodes(golden / "synth3/electrodes.csv")
+    regions = csd_regions(electrodes)
+    assert len(regions) == 21
+    differing = {}
+    for column, region in regions.items():
+        rows = np.flatnonzero(csd_coefficients(region, points) != expected[:, column])
+        if len(rows):
+            differing[column] = rows.tolist()
+    assert differing == {23: [15], 32: [15]}
+    for column in (23, 32):
+        assert regions[column].half_thickness == pytest.approx(np.hypot(60, 1) / 2, rel=1e-14)
+    assert spacing_as_the_reference_has_it(electrodes, "Disk") == pytest.approx(np.hypot(60, 1) * 10 / 8)
+    theirs = [
+        replace(electrode, thickness=spacing_as_the_reference_has_it(electrodes, electrode.method))
+        if electrode.thickness is None and electrode.method in ("Disk", "Plane")
+        else electrode
+        for electrode in electrodes
+    ]
+    for column, region in csd_regions(theirs).items():
+        np.testing.assert_array_equal(csd_coefficients(region, points), expected[:, column], str(column))

@@ -94,13 +94,12 @@ def test_each_cell_has_the_field_at_its_own_centre():
 def test_rows_do_not_depend_on_the_block(cut):
     cells = [cell(seed, 7, 30.0, (40.0 * seed, 0, 0)) for seed in range(3)]
     middle, centres = np.concatenate(cells), np.concatenate([centre_of(points) for points in cells])
-    for field, compute in [
-        (dipole_field(), lambda rows: dipole_coefficients(dipole, middle[rows], centres[rows])),
-        (potential_field(), lambda rows: reciprocity_coefficients(dipole, middle[rows])),
-    ]:
-        dipole = field
-        parts = [compute(slice(0, cut)), compute(slice(cut, None))]
-        np.testing.assert_array_equal(np.concatenate(parts), compute(slice(None)))
+    dipole, monopole = dipole_field(), potential_field()
+    blocks = [slice(0, cut), slice(cut, None)]
+    parts = [dipole_coefficients(dipole, middle[rows], centres[rows]) for rows in blocks]
+    np.testing.assert_array_equal(np.concatenate(parts), dipole_coefficients(dipole, middle, centres))
+    parts = [reciprocity_coefficients(monopole, middle[rows]) for rows in blocks]
+    np.testing.assert_array_equal(np.concatenate(parts), reciprocity_coefficients(monopole, middle))
 
 
 def test_unknown_positions_and_places_outside_are_nan():

@@ -243,7 +243,8 @@ def _csd_arrays(
             raise ConfigurationError(
                 f"{where}: objective_csd_array_indices: row {i} ({text}) is in none of the arrays"
             )
-        found.append(None if not csd else f"{name}/{text}" if inside is None else f"{name}/{inside}")
+        shape = types[i].method
+        found.append(None if not csd else f"{name}/{shape}" if inside is None else f"{name}/{inside}")
     return found
 
 

@@ -39,18 +39,27 @@ def cut(points: np.ndarray, diameters: np.ndarray, count: int) -> tuple[np.ndarr
     piece by arc length. The pieces of a line without length are all at its point.
     """
     arc = arc_length(points)
-    if arc[-1] == 0:
+    piece = arc[-1] / count
+    if piece < np.finfo(np.float64).tiny:
         return np.repeat(points[:1], count + 1, axis=0), np.full(count, diameters.mean() / 2)
-    at = np.linspace(0, arc[-1], count + 1)
-    ends = np.stack([np.interp(at, arc, coordinate) for coordinate in points.T], axis=1)
-    ends[0], ends[-1] = points[0], points[-1]
-    # integral of the diameter, which is linear between all these places
-    places = np.sort(np.concatenate([arc, at]))
-    widths = np.interp(places, arc, diameters)
-    integral = np.concatenate([[0], np.cumsum(np.diff(places) * (widths[1:] + widths[:-1]) / 2)])
-    return ends, np.diff(np.interp(at, places, integral)) / np.diff(at) / 2
+    inner = arc[-1] * (np.arange(1, count) / count)
+    i = np.searchsorted(arc, inner, side="right") - 1
+    beyond = inner - arc[i]
+    share = beyond / (arc[i + 1] - arc[i])
+    ends = np.concatenate([points[:1], points[i] + share[:, None] * (points[i + 1] - points[i]), points[-1:]])
+    # integral of the diameter, which is linear between points
+    integral = np.concatenate([[0.0], ((arc[1:] - arc[:-1]) * (diameters[1:] + diameters[:-1]) / 2).cumsum()])
+    widths = diameters[i] + share * (diameters[i + 1] - diameters[i])
+    integral = np.concatenate([[0.0], integral[i] + beyond * (diameters[i] + widths) / 2, integral[-1:]])
+    return ends, (integral[1:] - integral[:-1]) / piece / 2
 
 
 def arc_length(points: np.ndarray) -> np.ndarray:
     """Return (n,) the length of a polyline up to each of its points (n, 3)."""
-    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    return np.concatenate([[0.0], distances(points[1:], points[:-1]).cumsum()])
+
+
+def distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return (n,) the distance of each point (n, 3) from another (n, 3)."""
+    x, y, z = (points - others).T
+    return np.sqrt(x * x + y * y + z * z)

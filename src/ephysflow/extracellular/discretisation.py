@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from ephysflow.errors import SimulationError
 from ephysflow.extracellular.compartments import arc_length
 from ephysflow.extracellular.morphologies import Morphology
 from ephysflow.extracellular.report_sections import SectionRuns
 from ephysflow.extracellular.section_matching import numbered_sections
 from ephysflow.extracellular.section_types import AXON
 from ephysflow.extracellular.stub_axon import part_of_path, stub_path, stub_windows
+
+MOST_COMPARTMENTS = 32767
+"""Of one section; the limit of NEURON's nseg."""
 
 
 def discretise(
@@ -28,27 +32,32 @@ def discretise(
     Returns
     -------
     Ids as neurodamus gives them: 0 the soma, of one compartment; the pieces of the stub 1, 2, ...; sections by type;
-    the myelin after all sections of the morphology
+    the myelin after all sections of the morphology. Where the morphology has fewer axon sections than the stub has
+    pieces, ids of pieces come again as those of dendrites (see `cell_compartments`).
+
+    Raises
+    ------
+    SimulationError
+        if a section would have more compartments than a simulator can handle.
     """
-    numbered = numbered_sections(morphology)
-    kept = range(1, len(numbered) + 1)
-    stubs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    numbered = numbered_sections(morphology).tolist()
+    parts = [morphology.section(k) for k in numbered]
+    lines = [(s + 1, morphology.points[p], morphology.diameters[p]) for s, p in enumerate(parts)]
     if replace_axons:
         n_axon = int(np.count_nonzero(morphology.section_types == AXON))
         windows = stub_windows(stub_lengths)
         path = stub_path(morphology, windows[-1, 1])
         pieces = [part_of_path(*path, *window) for window in windows]
-        stubs = {i + 1: piece for i, piece in enumerate(pieces[:-1])}
-        # a dendrite whose id a piece of the stub has taken cannot be told from it
-        kept = range(max(n_axon, len(stubs)) + 1, len(numbered) + 1)
-        stubs[max(len(numbered), len(stubs)) + 1] = pieces[-1]
-    lines = {0: None, **stubs}
-    for section in kept:
-        part = morphology.section(numbered[section - 1])
-        lines[section] = morphology.points[part], morphology.diameters[part]
-    ids = sorted(lines)
-    counts = [1 if lines[s] is None else n_compartments(*lines[s], rule) for s in ids]
-    return SectionRuns(np.array(ids, dtype=np.int64), np.array(counts, dtype=np.int64))
+        myelin = max(len(numbered), len(pieces) - 1) + 1
+        stub = [(s, *piece) for s, piece in enumerate(pieces[:-1], start=1)]
+        lines = [*stub, *lines[n_axon:], (myelin, *pieces[-1])]
+    counts = [1]
+    for section, points, diameters in lines:
+        try:
+            counts.append(n_compartments(points, diameters, rule))
+        except ValueError as error:
+            raise SimulationError(f"section {section} of morphology {morphology.name!r}: {error}") from None
+    return SectionRuns(np.array([0, *(s for s, *_ in lines)], np.int64), np.array(counts, np.int64))
 
 
 def n_compartments(points: np.ndarray, diameters: np.ndarray, rule: Mapping[str, Any]) -> int:
@@ -61,19 +70,32 @@ def n_compartments(points: np.ndarray, diameters: np.ndarray, rule: Mapping[str,
     rule : ``odd``: 1 + 2 int(L / length), as Blue Brain's templates; ``max_length``: the fewest that are no longer
         than length; ``d_lambda``: the odd number of Hines & Carnevale (2001), The Neuroscientist 7:123, as NEURON's
         ``stdlib.hoc`` has it: int((L / (d_lambda lambda_f) + 0.999) / 2) 2 + 1
+
+    Raises
+    ------
+    ValueError
+        if that is more than `MOST_COMPARTMENTS`, as where diameters are 0.
     """
     arc = arc_length(points)
     length = float(arc[-1])
-    if rule["rule"] == "odd":
-        return 1 + 2 * int(length / rule["length"])
-    if rule["rule"] == "max_length":
-        return max(1, math.ceil(length / rule["length"]))
     if length == 0:
         return 1
-    constant = length_constant(
-        arc, diameters, rule["frequency"], rule["axial_resistivity"], rule["membrane_capacitance"]
-    )
-    return int((length / (rule["d_lambda"] * constant) + 0.999) / 2) * 2 + 1
+    if rule["rule"] == "d_lambda":
+        constant = length_constant(
+            arc, diameters, rule["frequency"], rule["axial_resistivity"], rule["membrane_capacitance"]
+        )
+        longest = rule["d_lambda"] * constant
+    else:
+        longest = rule["length"]
+    if length > MOST_COMPARTMENTS * longest:
+        raise ValueError(
+            f"rule {rule['rule']} cuts its {length:.6g} um into more than {MOST_COMPARTMENTS} pieces"
+        )
+    if rule["rule"] == "odd":
+        return 1 + 2 * int(length / longest)
+    if rule["rule"] == "max_length":
+        return math.ceil(length / longest)
+    return int((length / longest + 0.999) / 2) * 2 + 1
 
 
 def length_constant(
@@ -92,8 +114,9 @@ def length_constant(
     Notes
     -----
     Hines & Carnevale (2001), The Neuroscientist 7:123; for diameters that vary as ``lambda_f`` in NEURON's
-    ``stdlib.hoc``.
+    ``stdlib.hoc``. It is 0 where a piece has no diameter.
     """
-    per_diameter = float((np.diff(arc) / np.sqrt(diameters[1:] + diameters[:-1])).sum())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        per_diameter = float(np.nansum(np.diff(arc) / np.sqrt(diameters[1:] + diameters[:-1])))
     factor = math.sqrt(2) * 1e-5 * math.sqrt(4 * math.pi * frequency * resistivity * capacitance)
     return float(arc[-1]) / (per_diameter * factor)

@@ -247,7 +247,9 @@ def _sim4life_axes(file: h5py.File, path: Path) -> list[np.ndarray]:
         mesh = mesh.visititems(_with_axes) or mesh
     return [
         _checked_axis(
-            _load_hdf5(mesh, path, f"axis_{name}", 1, None), MICROMETRES["m"], f"{path}: {mesh.name}/axis_{name}"
+            _load_hdf5(mesh, path, f"axis_{name}", 1, None),
+            MICROMETRES["m"],
+            f"{path}: {mesh.name}/axis_{name}",
         )
         for name in AXES
     ]
@@ -297,7 +299,9 @@ def _load_npz(
     with archive.open(member) as stream:
         version = np.lib.format.read_magic(stream)
         if version not in NPY_HEADERS:
-            raise SimulationError(f"{where} has version {version} of the npy format; known are (1, 0) and (2, 0)")
+            raise SimulationError(
+                f"{where} has version {version} of the npy format; known are (1, 0) and (2, 0)"
+            )
         declared, _, dtype = NPY_HEADERS[version](stream)
         header = stream.tell()
     if dtype.kind not in NUMBERS or len(declared) != ndim:

@@ -46,21 +46,27 @@ def cell_compartments(
     Raises
     ------
     SimulationError
-        if a section is none of the morphology's.
+        if a section is none of the morphology's, or more than one comes after all of them, where only the myelin may.
 
     Notes
     -----
-    Where the morphology has fewer axon sections than the stub has pieces, an id may mean a piece or a dendrite: it is
-    taken for the piece, as BlueRecording does.
+    Where the morphology has fewer axon sections than the stub has pieces, an id may mean a piece or a dendrite: where
+    it comes first it is the piece (as in BlueRecording), where it comes again the dendrite. neurodamus 4.2 writes no
+    reports of such cells.
     """
     line_of = _lines(morphology, sections.ids, replace_axons, stub_lengths)
-    lines = [line_of(section) for section in sections.ids.tolist()]
+    ids = sections.ids.tolist()
+    seen: set[int] = set()
+    lines = []
+    for section in ids:
+        lines.append(line_of(section, section in seen))
+        seen.add(section)
     counts = sections.counts.tolist()
     parts = []
     for i in sorted(range(len(lines)), key=lambda i: lines[i][0]):
         kind, points, diameters = lines[i]
         ends, radii = cut(points, diameters, counts[i])
-        parts.append((int(sections.ids[i]), kind, ends[:-1], ends[1:], radii))
+        parts.append((ids[i], kind, ends[:-1], ends[1:], radii))
     n = [len(radii) for *_, radii in parts]
     return Compartments(
         np.repeat([part[0] for part in parts], n).astype(np.int64),
@@ -78,11 +84,12 @@ def in_walking_order(cell: Compartments, sections: SectionRuns) -> bool:
 
 def _lines(
     morphology: Morphology, ids: np.ndarray, replace_axons: bool, stub_lengths: Sequence[float]
-) -> Callable[[int], Line]:
-    """Return what gives the line of a section by its id; all ids are checked."""
+) -> Callable[[int, bool], Line]:
+    """Return what gives the line of a section by its id and whether the id came before; all ids are checked."""
     numbered = numbered_sections(morphology)
     n_axon = int(np.count_nonzero(morphology.section_types == AXON))
     n_stubs = len(stub_lengths) - 1 if replace_axons else 0
+    beyond = ids[ids > max(len(numbered), n_stubs)].tolist()
     if replace_axons:
         removed = [section for section in ids.tolist() if n_stubs < section <= n_axon]
         if removed:
@@ -90,19 +97,24 @@ def _lines(
                 f"section {removed[0]} is one of the {n_axon} axon sections of morphology {morphology.name!r}, which "
                 "replace_axons says are gone; set replace_axons: false if the simulator keeps axons"
             )
+        if len(beyond) > 1:
+            raise SimulationError(
+                f"sections {beyond[0]} and {beyond[1]} are not in morphology {morphology.name!r}, which has "
+                f"{len(numbered)} sections; only one, the myelin, may have an id beyond them"
+            )
         windows = stub_windows(stub_lengths)
         path = stub_path(morphology, windows[-1, 1])
-    elif len(beyond := ids[ids > len(numbered)]):
+    elif beyond:
         raise SimulationError(
             f"section {beyond[0]} is not in morphology {morphology.name!r}, which has {len(numbered)} sections; "
             "set replace_axons: true if the simulator replaces axons by stubs"
         )
     soma = np.zeros((1, 3)), np.array([2 * morphology.soma_radius])
 
-    def line(section: int) -> Line:
+    def line(section: int, again: bool) -> Line:
         if section == 0:
             return (SOMA, *soma)
-        if section <= n_stubs:
+        if section <= n_stubs and not (again and section > n_axon):
             return (AXON, *part_of_path(*path, *windows[section - 1]))
         if section > len(numbered):
             return (MYELIN, *part_of_path(*path, *windows[-1]))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ephysflow.extracellular.compartments import arc_length
+from ephysflow.extracellular.compartments import arc_length, distances
 from ephysflow.extracellular.morphologies import Morphology
 from ephysflow.extracellular.section_types import APICAL, AXON
 
@@ -65,31 +65,35 @@ def stub_windows(lengths: Sequence[float]) -> np.ndarray:
 
 def _axon_branch(morphology: Morphology, length: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the points of the chosen branch, from its root on; none where there is no axon."""
-    axon = np.flatnonzero(morphology.section_types == AXON)
-    if not len(axon):
+    axon = morphology.section_types == AXON
+    if not axon.any():
         return np.empty((0, 3)), np.empty(0)
-    reach = np.zeros(len(morphology.section_types))
-    is_tip = np.zeros(len(morphology.section_types), dtype=bool)
-    is_tip[axon] = True
-    for k in axon:  # parents come before their children
-        points = morphology.points[morphology.section(k)]
-        parent = morphology.parents[k]
-        if parent < 0:
-            before, from_ = 0.0, np.zeros(3)
-        else:
-            is_tip[parent] = False
-            before, from_ = reach[parent], morphology.points[morphology.section_offsets[parent + 1] - 1]
-        steps = np.diff(points, axis=0, prepend=from_[None])
-        reach[k] = before + np.sqrt((steps * steps).sum(axis=1)).sum()
+    parents = morphology.parents
+    is_tip = axon.copy()
+    is_tip[parents[axon & (parents >= 0)]] = False
     tips = np.flatnonzero(is_tip)
-    enough = tips[reach[tips] > length]
-    section = int(enough[0] if len(enough) else tips[np.argmax(reach[tips])])
+    reach = _lengths_from_soma(morphology)[tips]
+    enough = tips[reach > length]
+    section = int(enough[0] if len(enough) else tips[np.argmax(reach)])
     branch = []
     while section >= 0:
         branch.append(morphology.section(section))
-        section = int(morphology.parents[section])
+        section = int(parents[section])
     rows = np.concatenate([np.arange(part.start, part.stop) for part in reversed(branch)])
     return morphology.points[rows], morphology.diameters[rows]
+
+
+def _lengths_from_soma(morphology: Morphology) -> np.ndarray:
+    """Return (S,) the length of the path from the centre of the soma to the end of each section [um]."""
+    firsts, lasts = morphology.section_offsets[:-1], morphology.section_offsets[1:] - 1
+    points, parents = morphology.points, morphology.parents
+    before = np.concatenate([np.zeros((1, 3)), points[:-1]])
+    before[firsts] = np.where(parents[:, None] < 0, 0.0, points[lasts[parents]])
+    reach = np.add.reduceat(distances(points, before), firsts).tolist()
+    for section, parent in enumerate(parents.tolist()):  # parents come before their children
+        if parent >= 0:
+            reach[section] += reach[parent]
+    return np.array(reach)
 
 
 def _away_from_dendrites(morphology: Morphology) -> np.ndarray:

@@ -237,7 +237,12 @@ def _check_across_keys(config: Mapping[str, Any], name: str) -> None:
     """Check what a schema cannot say."""
     recordings, efeatures = config.get("recordings"), config.get("efeatures")
     legacy = "legacy_config" in config
-    if recordings is None and efeatures is None and not legacy and not config.keys() & {"campaign", "extracellular"}:
+    if (
+        recordings is None
+        and efeatures is None
+        and not legacy
+        and not config.keys() & {"campaign", "extracellular"}
+    ):
         raise ConfigurationError(
             f"{name}: nothing to do: none of legacy_config, recordings, efeatures, campaign, extracellular is there. "
             "`ephysflow init` writes a commented configuration."

@@ -74,10 +74,12 @@ rule electrode_weights:
     resources:
         plan=str(plan_file),
         mpi="mpiexec",
-        tasks=lambda wildcards: plan.circuits[wildcards.circuit].weights[wildcards.weights].ranks,
-        buffer_mb=lambda wildcards: plan.circuits[wildcards.circuit].weights[
-            wildcards.weights
-        ].buffer_mb,
+        tasks=lambda wildcards: plan.circuits[wildcards.circuit]
+        .weights[wildcards.weights]
+        .ranks,
+        buffer_mb=lambda wildcards: plan.circuits[wildcards.circuit]
+        .weights[wildcards.weights]
+        .buffer_mb,
         mem_mb=lambda wildcards: plan.circuits[wildcards.circuit].weights_memory(
             wildcards.weights
         ),

@@ -144,7 +144,9 @@ def line_source_rows(
                 q = length / both
                 if both < length + 2 * largest * limits[s]:
                     site = _moved_out(sites[:, s], ax, ay, az, bx, by, bz, limits[s])
-                    both = _scaled_distance(site, ax, ay, az, scale) + _scaled_distance(site, bx, by, bz, scale)
+                    both = _scaled_distance(site, ax, ay, az, scale) + _scaled_distance(
+                        site, bx, by, bz, scale
+                    )
                     out[i, s] = prefactors[s] * math.log1p(2 * length / (both - length)) / length
                 elif q * q > SERIES_LIMIT:
                     out[i, s] = prefactors[s] * math.log1p(2 * length / (both - length)) / length
@@ -173,7 +175,9 @@ def weighted_sums(
 
 
 @_compiled
-def _scaled_distance(site: tuple[float, float, float], x: float, y: float, z: float, scale: np.ndarray) -> float:
+def _scaled_distance(
+    site: tuple[float, float, float], x: float, y: float, z: float, scale: np.ndarray
+) -> float:
     dx, dy, dz = (site[0] - x) * scale[0], (site[1] - y) * scale[1], (site[2] - z) * scale[2]
     return math.sqrt(dx * dx + dy * dy + dz * dz)
 

@@ -170,13 +170,17 @@ def _analytic_settings(row: TableRow, array: Mapping[str, Any], sigma: Any, wher
     conductivity = _sigma(numbers, sigma, where)
     if given is not None:
         if given["bottom"] >= given["top"]:
-            raise ConfigurationError(f"{where}: slice: bottom {given['bottom']} must be below top {given['top']}")
+            raise ConfigurationError(
+                f"{where}: slice: bottom {given['bottom']} must be below top {given['top']}"
+            )
         if not given["bottom"] <= row.position[2] <= given["top"]:
             raise ConfigurationError(
                 f"{where}: z {row.position[2]} is outside its slice ({given['bottom']} to {given['top']})"
             )
         if len(set(conductivity)) > 1:
-            raise ConfigurationError(f"{where}: slice: the method of images needs the same sigma in all directions")
+            raise ConfigurationError(
+                f"{where}: slice: the method of images needs the same sigma in all directions"
+            )
     return {
         "sigma": conductivity,
         "minimum_distance": numbers.get("minimum_distance", array.get("minimum_distance")),
@@ -200,9 +204,7 @@ def _sigma(numbers: Mapping[str, float], given: Any, where: str) -> tuple[float,
     return float(given), float(given), float(given)
 
 
-def _field_settings(
-    row: TableRow, array: Mapping[str, Any], field: str | None, where: str
-) -> dict[str, Any]:
+def _field_settings(row: TableRow, array: Mapping[str, Any], field: str | None, where: str) -> dict[str, Any]:
     # a file that a table names is beside the table
     field = str(Path(array["electrodes"]).parent / row.texts["field"]) if "field" in row.texts else field
     if field is None:
@@ -249,7 +251,7 @@ def _csd_arrays(
 
 
 def _ranges(given: Sequence[str], n_rows: int, where: str) -> list[range]:
-    ranges = []
+    ranges: list[range] = []
     for text in given:
         match = RANGE.fullmatch(text.strip())
         part = range(int(match[1]), int(match[2])) if match else range(0)

@@ -115,9 +115,7 @@ def count_outside(model: Model, compartments: Compartments, centres: np.ndarray)
             counts[column] = np.count_nonzero(field.outside(at) & known)
     for column, electrode in enumerate(model.electrodes):
         if electrode.slice is not None:
-            counts[column] = compartments_outside(
-                electrode.slice, compartments.starts, compartments.ends
-            )
+            counts[column] = compartments_outside(electrode.slice, compartments.starts, compartments.ends)
     return counts
 
 

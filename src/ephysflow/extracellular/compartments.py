@@ -1,6 +1,7 @@
 """Compartments: the pieces that a simulator cuts sections into."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -22,6 +23,12 @@ class Compartments:
     starts: np.ndarray
     ends: np.ndarray
     radii: np.ndarray
+
+
+def joined(parts: Sequence[Compartments]) -> Compartments:
+    """Return compartments one after the other; at least one part is needed."""
+    names = [field.name for field in fields(Compartments)]
+    return Compartments(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def cut(points: np.ndarray, diameters: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

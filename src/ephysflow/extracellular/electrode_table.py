@@ -85,7 +85,9 @@ def read_electrode_table(path: Path) -> list[TableRow]:
             raise ConfigurationError(
                 f"{path}: line {number} has {len(values)} values for {len(header)} columns"
             )
-        row = _row(dict(zip(columns, (value.strip() for value in values[1:]), strict=True)), values[0], number, path)
+        row = _row(
+            dict(zip(columns, (value.strip() for value in values[1:]), strict=True)), values[0], number, path
+        )
         if row.name in seen:
             raise ConfigurationError(
                 f"{path}: line {number}: electrode {row.name!r} is in line {seen[row.name]} already; names must differ"

@@ -91,7 +91,9 @@ def morphology_file(folders: MorphologyFolders, name: str) -> Path | None:
 
 def _candidates(folders: MorphologyFolders, name: str) -> list[Path]:
     places = [(folders.asc, ".asc"), (folders.h5, ".h5"), (folders.swc, ".swc")]
-    found = [place if place.suffix == ".h5" else place / f"{name}{suffix}" for place, suffix in places if place]
+    found = [
+        place if place.suffix == ".h5" else place / f"{name}{suffix}" for place, suffix in places if place
+    ]
     if folders.swc is not None and folders.places == [folders.swc] and folders.swc.suffix != ".h5":
         found = [
             folders.swc / below / f"{name}{suffix}" for suffix, all_ in SUBFOLDERS.items() for below in all_

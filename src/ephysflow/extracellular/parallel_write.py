@@ -183,7 +183,9 @@ def _write_share(
 ) -> None:
     """Compute and write the rows of this rank, and flush them to the disk."""
     share = share_of_rows([rows.n_rows for rows in contents.populations], comm.rank, comm.size)
-    progress = _Progress(sum(last - first for _, first, last in share), len(contents.electrodes), comm.size, log)
+    progress = _Progress(
+        sum(last - first for _, first, last in share), len(contents.electrodes), comm.size, log
+    )
     step = rows_per_block(contents, buffer_bytes)
     row_bytes = contents.n_columns * contents.dtype.itemsize
     with _naming(path):
@@ -198,10 +200,12 @@ def _write_share(
                 progress.add(stop - start, comm.rank == 0)
         with _naming(path):
             file.Sync()
-    finally:
+    except BaseException:
         # all ranks close together: one that fails would wait here for those that it is going to end
-        if comm.size == 1 or sys.exc_info()[0] is None:
+        if comm.size == 1:
             file.Close()
+        raise
+    file.Close()
 
 
 def _is_copied(contents: WeightsContents) -> bool:

@@ -63,7 +63,9 @@ def placed(points: np.ndarray, rotation: np.ndarray, position: np.ndarray) -> np
     Each point by itself, so that a point that two compartments share stays the same to the last bit.
     """
     x, y, z = points.T
-    return np.stack([r[0] * x + r[1] * y + r[2] * z + p for r, p in zip(rotation, position, strict=True)], axis=1)
+    return np.stack(
+        [r[0] * x + r[1] * y + r[2] * z + p for r, p in zip(rotation, position, strict=True)], axis=1
+    )
 
 
 def _numbers(population: Population, name: str, rows: np.ndarray) -> np.ndarray:

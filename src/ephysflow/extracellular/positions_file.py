@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 
 from ephysflow.errors import ResultError, SimulationError
-from ephysflow.extracellular.compartments import Compartments
+from ephysflow.extracellular.compartments import Compartments, joined
 from ephysflow.io.atomic import replacing
 from ephysflow.io.provenance import Provenance
 from ephysflow.sonata import hdf5
@@ -123,12 +123,18 @@ class PositionsFiles:
 
     def __init__(self, files: Sequence[tuple[Path, h5py.File]]) -> None:
         self._files = files
-        self.names = sorted({name for _, file in files for name in file if isinstance(file[name], h5py.Group)})
-        self._parts = {name: [_Part(path, file[name]) for path, file in files if name in file] for name in self.names}
+        self.names = sorted(
+            {name for _, file in files for name in file if isinstance(file[name], h5py.Group)}
+        )
+        self._parts = {
+            name: [_Part(path, file[name]) for path, file in files if name in file] for name in self.names
+        }
         for name, parts in self._parts.items():
             ids = self.node_ids(name)
             if (np.diff(ids) <= 0).any():
-                raise ResultError(f"{parts[0].path.parent}: chunks of population {name!r} do not follow each other")
+                raise ResultError(
+                    f"{parts[0].path.parent}: chunks of population {name!r} do not follow each other"
+                )
 
     def node_ids(self, name: str) -> np.ndarray:
         """Return (N,) int64 node ids of a population, ascending."""
@@ -142,7 +148,7 @@ class PositionsFiles:
     def compartments(self, name: str, first: int, last: int) -> Compartments:
         """Return the compartments of the rows ``first .. last`` of a population."""
         found = [part.compartments(a, b) for part, a, b in self._pieces(name, first, last)]
-        return found[0] if len(found) == 1 else Compartments(*map(np.concatenate, zip(*found, strict=True)))
+        return found[0] if len(found) == 1 else joined(found)
 
     def centres(self, name: str, first: int, last: int) -> np.ndarray:
         """Return (last - first, 3) the centre of the node that each row belongs to [um]."""
@@ -173,7 +179,10 @@ class _Part:
     def compartments(self, a: int, b: int) -> Compartments:
         group = self._group
         with _naming(self.path):
-            first, last = group["first_points"][a:b].astype(np.int64), group["last_points"][a:b].astype(np.int64)
+            first, last = (
+                group["first_points"][a:b].astype(np.int64),
+                group["last_points"][a:b].astype(np.int64),
+            )
             low, high = (int(first.min()), int(last.max()) + 1) if b > a else (0, 0)
             xyz = group["xyz"][low:high]
             return Compartments(

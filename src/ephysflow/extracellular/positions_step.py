@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ephysflow import paths
 from ephysflow.errors import ConfigurationError, SimulationError
-from ephysflow.extracellular.compartments import Compartments
+from ephysflow.extracellular.compartments import Compartments, joined
 from ephysflow.extracellular.discretisation import discretise
 from ephysflow.extracellular.morphologies import morphology_file, read_morphology
 from ephysflow.extracellular.placement import placed, positions, rotations
@@ -53,11 +53,10 @@ class _Found:
     def joined(self) -> PopulationPositions:
         """Return all nodes one after the other."""
         counts = [len(cell.section_ids) for cell in self.cells]
-        columns = ("section_ids", "section_types", "starts", "ends", "radii")
         return PopulationPositions(
             np.array(self.node_ids, dtype=np.int64),
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            Compartments(**{name: np.concatenate([getattr(c, name) for c in self.cells]) for name in columns}),
+            joined(self.cells),
         )
 
 
@@ -82,7 +81,9 @@ def segment_positions(job: Job) -> None:
     for name, done in computed.items():
         print(f"{name}: {len(done.node_ids)} nodes, {len(done.compartments.section_ids)} compartments")
         if reordered := found[name].reordered:
-            print(f"{name}: rows of {reordered} cells are not in the order of the report, but in neurodamus's")
+            print(
+                f"{name}: rows of {reordered} cells are not in the order of the report, but in neurodamus's"
+            )
     if exclusions:
         print(f"{len(exclusions)} cells have no positions: see the table of exclusions")
 
@@ -141,7 +142,12 @@ def _population_positions(item: Mapping[str, Any], circuit: CircuitFiles, popula
                 morphology, sections or discretise(morphology, item["discretisation"], **axons), **axons
             )
         except SimulationError as error:
-            row = {"population": population.name, "node_id": node_id, "morphology": name, "reason": str(error)}
+            row = {
+                "population": population.name,
+                "node_id": node_id,
+                "morphology": name,
+                "reason": str(error),
+            }
             found.exclusions.append(row)
             if sections is not None:  # the report demands rows
                 found.node_ids.append(node_id)

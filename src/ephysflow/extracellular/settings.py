@@ -98,7 +98,9 @@ def circuit_settings(name: str, content: Mapping[str, Any], folder: Path, where:
             f"{where}: needs exactly one of simulation, circuit; {'both' if given else 'none'} given"
         )
     if "report" in content and "circuit" in content:
-        raise ConfigurationError(f"{where}: report: only a simulation has reports; give simulation, not circuit")
+        raise ConfigurationError(
+            f"{where}: report: only a simulation has reports; give simulation, not circuit"
+        )
     discretisation = content.get("discretisation")
     if discretisation is not None and "simulation" in content:
         raise ConfigurationError(

@@ -127,9 +127,7 @@ def compartments_outside(slice_: Slice, starts: np.ndarray, ends: np.ndarray) ->
     return int(np.count_nonzero((low < slice_.bottom) | (high > slice_.top)))
 
 
-def contact_sites(
-    centre: Sequence[float], normal: Sequence[float], radius: float, count: int
-) -> np.ndarray:
+def contact_sites(centre: Sequence[float], normal: Sequence[float], radius: float, count: int) -> np.ndarray:
     """Return (count, 3) sites spread evenly on a disk [um].
 
     Source: Vogel (1979), Mathematical Biosciences 44:179: radii as the square root of the number, angles in steps of

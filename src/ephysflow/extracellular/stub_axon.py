@@ -11,6 +11,9 @@ from ephysflow.extracellular.section_types import APICAL, AXON
 NO_AXON_DIAMETER = 1.0
 """Of the stub of a cell whose morphology has no axon [um]."""
 
+SHORTEST_STEP = 1e-3
+"""Between points that give a direction [um]; coordinates in files are rounded to a tenth of it or so."""
+
 
 def stub_path(morphology: Morphology, length: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the path that a stub axon follows, from the centre of the soma.
@@ -31,13 +34,14 @@ def stub_path(morphology: Morphology, length: float) -> tuple[np.ndarray, np.nda
     points, diameters = _axon_branch(morphology, length)
     points = np.concatenate([np.zeros((1, 3)), points])
     diameters = np.concatenate([diameters[:1], diameters])
-    arc = arc_length(points)
-    if arc[-1] == 0:
+    away = np.flatnonzero(distances(points, points[-1]) > SHORTEST_STEP)
+    if not len(away):
         points = np.stack([points[0], _away_from_dendrites(morphology) * length])
         return points, np.full(2, diameters[0] if len(diameters) else NO_AXON_DIAMETER)
-    if arc[-1] < length:
-        direction = points[-1] - points[np.flatnonzero(arc < arc[-1])[-1]]
-        beyond = points[-1] + direction * ((length - arc[-1]) / np.linalg.norm(direction))
+    missing = length - arc_length(points)[-1]
+    if missing > 0:
+        direction = points[-1] - points[away[-1]]
+        beyond = points[-1] + direction * (missing / np.linalg.norm(direction))
         points, diameters = np.concatenate([points, beyond[None]]), np.r_[diameters, diameters[-1]]
     return points, diameters
 

@@ -229,7 +229,11 @@ def _check(contents: WeightsContents) -> None:
     populations = [population.name for population in contents.populations]
     electrodes = [electrode.name for electrode in contents.electrodes]
     for kind, names in (("population", populations), ("electrode", electrodes)):
-        if twice := {name for name in names if names.count(name) > 1} if len({*names}) < len(names) else set():
+        if (
+            twice := {name for name in names if names.count(name) > 1}
+            if len({*names}) < len(names)
+            else set()
+        ):
             raise ConfigurationError(f"{kind} {min(twice)!r} is there twice")
         for name in names:
             if not name or name == "." or "/" in name or "\0" in name:
@@ -243,7 +247,12 @@ def _check(contents: WeightsContents) -> None:
         if not len(rows.node_ids) or rows.n_rows == 0:
             raise SimulationError(f"population {rows.name!r} has no compartments: nothing to compute")
         ids, offsets = (np.asarray(values).astype(np.int64) for values in (rows.node_ids, rows.offsets))
-        if (np.diff(ids) <= 0).any() or len(offsets) != len(ids) + 1 or offsets[0] or (np.diff(offsets) < 0).any():
+        if (
+            (np.diff(ids) <= 0).any()
+            or len(offsets) != len(ids) + 1
+            or offsets[0]
+            or (np.diff(offsets) < 0).any()
+        ):
             raise ValueError(f"node ids or offsets of population {rows.name!r} do not ascend")
 
 
@@ -320,7 +329,9 @@ def _reserve_factors(file: h5py.File, rows: PopulationRows, contents: WeightsCon
     dataset.attrs["units"] = contents.unit
     place = dataset.id.get_offset()
     if place is None:
-        raise ResultError(f"{file.filename}: HDF5 {h5py.version.hdf5_version} has not reserved {dataset.name}")
+        raise ResultError(
+            f"{file.filename}: HDF5 {h5py.version.hdf5_version} has not reserved {dataset.name}"
+        )
     return place
 
 

@@ -88,7 +88,9 @@ def _model(item: Any) -> Model:
     where = f"circuit {item['circuit']}: weights.{item['weights']}"
     electrodes = resolve_electrodes(dict(item["arrays"]), where)
     if digest(canonical_json([asdict(electrode) for electrode in electrodes])) != item["electrodes"]:
-        raise ConfigurationError(f"{where}: a table of electrodes was changed while the workflow ran; run it again")
+        raise ConfigurationError(
+            f"{where}: a table of electrodes was changed while the workflow ran; run it again"
+        )
     return make_model(electrodes)
 
 
@@ -114,9 +116,7 @@ def _blocks(share: list[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]
             yield population, start, min(start + CHECKED_ROWS, last)
 
 
-def _computation(
-    model: Model, positions: PositionsFiles, unit: str
-) -> Callable[[int, int, int], np.ndarray]:
+def _computation(model: Model, positions: PositionsFiles, unit: str) -> Callable[[int, int, int], np.ndarray]:
     """Return what computes the rows ``first .. last`` of a population in the unit of the file."""
     with_unit = [i for i, electrode in enumerate(model.electrodes) if electrode.csd_array is None]
 

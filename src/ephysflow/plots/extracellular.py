@@ -32,10 +32,33 @@ def place_figure(title: str, somata: np.ndarray, contacts: np.ndarray, names: Se
     figure.suptitle(title, x=0.01, ha="left", fontsize=9)
     for axes, (across, up) in zip(figure.subplots(1, 2, sharey=True), VIEWS, strict=True):
         _label(axes, across, up)
-        axes.scatter(somata[:, across], somata[:, up], s=6, color=MUTED, linewidths=0, label=f"{len(somata)} somata", rasterized=len(somata) > 2000)
-        axes.scatter(contacts[:, across], contacts[:, up], s=7, marker="s", color=CELL_COLOURS[1], linewidths=0, label=f"{len(contacts)} electrodes")
+        axes.scatter(
+            somata[:, across],
+            somata[:, up],
+            s=6,
+            color=MUTED,
+            linewidths=0,
+            label=f"{len(somata)} somata",
+            rasterized=len(somata) > 2000,
+        )
+        axes.scatter(
+            contacts[:, across],
+            contacts[:, up],
+            s=7,
+            marker="s",
+            color=CELL_COLOURS[1],
+            linewidths=0,
+            label=f"{len(contacts)} electrodes",
+        )
         for k in dict.fromkeys((0, len(contacts) - 1)):
-            axes.annotate(names[k], contacts[k, [across, up]], xytext=(4, 0), textcoords="offset points", fontsize=6, va="center")
+            axes.annotate(
+                names[k],
+                contacts[k, [across, up]],
+                xytext=(4, 0),
+                textcoords="offset points",
+                fontsize=6,
+                va="center",
+            )
         axes.set_aspect("equal", adjustable="datalim")
         quiet_grid(axes)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
@@ -62,12 +85,26 @@ def distance_figure(
     size = np.abs(coefficients)
     for k, name in enumerate(names):
         drawn = (size[:, k] > 0) & (distances[:, k] > 0)  # false for NaN
-        axes.scatter(distances[drawn, k], size[drawn, k], s=3, linewidths=0, color=CELL_COLOURS[k % len(CELL_COLOURS)], label=name, rasterized=len(distances) > 500)
+        axes.scatter(
+            distances[drawn, k],
+            size[drawn, k],
+            s=3,
+            linewidths=0,
+            color=CELL_COLOURS[k % len(CELL_COLOURS)],
+            label=name,
+            rasterized=len(distances) > 500,
+        )
     known = distances[np.isfinite(distances) & (distances > 0)]
     if known.size:
         guide = np.geomspace(known.min(), known.max(), 50)
         scale = 1e-3 if unit == "V/nA" else 1.0
-        axes.plot(guide, scale / (4 * np.pi * POINT_SIGMA * guide), color=INK, linewidth=0.6, label=f"point source, {POINT_SIGMA} S/m")
+        axes.plot(
+            guide,
+            scale / (4 * np.pi * POINT_SIGMA * guide),
+            color=INK,
+            linewidth=0.6,
+            label=f"point source, {POINT_SIGMA} S/m",
+        )
     axes.set(xscale="log", yscale="log", xlabel="distance [µm]", ylabel=f"|coefficient| [{unit}]")
     quiet_grid(axes)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
@@ -97,12 +134,23 @@ def cell_figure(
     for axes, (across, up) in zip(panels, VIEWS, strict=True):
         _label(axes, across, up)
         lines = LineCollection(
-            np.stack([starts[:, [across, up]], ends[:, [across, up]]], axis=1), linewidths=1.2, norm=norm, cmap="viridis", capstyle="round"
+            list(np.stack([starts[:, [across, up]], ends[:, [across, up]]], axis=1)),
+            linewidths=1.2,
+            norm=norm,
+            cmap="viridis",
+            capstyle="round",
         )
         lines.set_array(np.where(size > 0, size, np.nan))
         axes.add_collection(lines)
         points = (starts == ends).all(axis=1)
-        axes.scatter(starts[points, across], starts[points, up], c=np.where(size > 0, size, np.nan)[points], s=30, norm=norm, cmap="viridis")
+        axes.scatter(
+            starts[points, across],
+            starts[points, up],
+            c=np.where(size > 0, size, np.nan)[points],
+            s=30,
+            norm=norm,
+            cmap="viridis",
+        )
         axes.scatter(contact[across], contact[up], s=25, marker="s", color=CELL_COLOURS[1], linewidths=0)
         axes.set_aspect("equal", adjustable="datalim")
         axes.autoscale_view()

@@ -234,7 +234,9 @@ def _morphology_folders(
     default: MorphologyFolders | None = None,
 ) -> MorphologyFolders:
     """Return the folders that a section of components names; those of `default` when it names none."""
-    swc = _path(section, "morphologies_dir", path, config, prefix) if section.get("morphologies_dir") else None
+    swc = (
+        _path(section, "morphologies_dir", path, config, prefix) if section.get("morphologies_dir") else None
+    )
     alternate = _section(section, "alternate_morphologies", path, prefix)
     formats = {
         key: _path(alternate, key, path, config, f"{prefix}alternate_morphologies.")

@@ -185,14 +185,18 @@ def circuit_folder(results: Path, circuit: str) -> Path:
     return results / "extracellular" / circuit
 
 
+POSITIONS = "positions"
+"""Folder of the positions of a circuit."""
+
+
 def positions(results: Path, circuit: str, chunk: str) -> Path:
     """Compartments of one chunk of nodes and where they are."""
-    return circuit_folder(results, circuit) / "positions" / f"{chunk}.h5"
+    return circuit_folder(results, circuit) / POSITIONS / f"{chunk}.h5"
 
 
 def position_exclusions(results: Path, circuit: str, chunk: str) -> Path:
     """Cells of one chunk whose positions could not be computed, with the reason."""
-    return circuit_folder(results, circuit) / "positions" / f"{chunk}.exclusions.parquet"
+    return circuit_folder(results, circuit) / POSITIONS / f"{chunk}.exclusions.parquet"
 
 
 def weights(results: Path, circuit: str, weights: str) -> Path:

@@ -10,6 +10,8 @@ from ephysflow import paths
 from ephysflow.campaign import files as campaign_files
 from ephysflow.campaign.feature_file import FeatureFile
 from ephysflow.errors import ResultError
+from ephysflow.extracellular.positions_file import read_positions_provenance
+from ephysflow.extracellular.weights_file import check_complete, read_provenance_text
 from ephysflow.io.canonical import file_digest
 from ephysflow.io.provenance import Provenance
 from ephysflow.io.tables import open_table, read_provenance
@@ -64,6 +66,7 @@ def expected_files(plan: Plan) -> list[Path]:
         files += plan.extractions(name)
     for analysis in plan.analyses.values():
         files += campaign_files.expected_files(analysis)
+    files += plan.extracellular_outputs()
     return [*files, *plan.plot_outputs(), *(plan.summary_outputs() if plan.cells else [])]
 
 
@@ -96,6 +99,11 @@ def _checked_provenance(path: Path) -> Provenance | None:
         features = FeatureFile(path)
         features.check()
         return features.provenance
+    if path.suffix == ".h5":
+        if path.parent.name == paths.POSITIONS:
+            return read_positions_provenance(path)
+        check_complete(path)
+        return Provenance.from_text(read_provenance_text(path))
     if path.name == campaign_files.ENTRIES:
         campaign_files.named_tables(path.parent)
         return None

@@ -80,7 +80,9 @@ class Workflow:
         jobs = set()
         text = planned.stdout + planned.stderr
         for command, item in re.findall(
-            r"^Shell command: ephysflow (\S+) --plan \S+(?: --item (.*?))? > ", text, re.MULTILINE
+            r"^Shell command: (?:mpiexec .* -m )?ephysflow (\S+) --plan \S+(?: --item (.*?))?(?: --expected-ranks .*?)? > ",
+            text,
+            re.MULTILINE,
         ):
             names = ", ".join(part.strip("'") for part in item.split() if part.strip("'"))
             jobs.add(command.replace("-", "_") + (f"({names})" if names else ""))

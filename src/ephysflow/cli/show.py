@@ -42,7 +42,41 @@ def run(arguments: argparse.Namespace) -> int:
     for campaign in configuration.campaigns:
         for analysis in campaign.analyses.analyses.values():
             _show_analysis(results, campaign.name, analysis.name, analysis.extraction["report"]["type"])
+    for circuit in configuration.circuits:
+        _show_circuit(results, circuit.name, [weights.name for weights in circuit.weights], circuit.chunks)
     return 0
+
+
+def _show_circuit(results: Path, circuit: str, names: Sequence[str], chunks: int) -> None:
+    """Print what there is of one circuit of the stage extracellular."""
+    from ephysflow import paths
+    from ephysflow.extracellular.positions_file import open_positions
+    from ephysflow.extracellular.weights_file import read_shapes
+    from ephysflow.io.tables import read_rows
+
+    print(f"\nCircuit {circuit}")
+    files = [paths.positions(results, circuit, str(i)) for i in range(chunks)]
+    if not all(file.is_file() for file in files):
+        print("    positions:   not there yet")
+        return
+    with open_positions(files) as positions:
+        for name in positions.names:
+            rows = int(positions.offsets(name)[-1])
+            cells = len(positions.node_ids(name))
+            print(f"    positions:   {name}: {cells} cells, {rows} compartments      {files[0].parent}/")
+    exclusions = [paths.position_exclusions(results, circuit, str(i)) for i in range(chunks)]
+    left_out = [row for table in exclusions if table.is_file() for row in read_rows(table)]
+    if left_out:
+        print(f"    LEFT OUT:    {len(left_out)} cells (why: {exclusions[0].parent}/*.exclusions.parquet)")
+        _print_first([f"{row['population']} {row['node_id']}: {row['reason']}" for row in left_out], 8)
+    for name in names:
+        path = paths.weights(results, circuit, name)
+        shapes = read_shapes(path) if path.is_file() else {}
+        shown = ", ".join(f"{n} compartments x {columns} columns" for n, columns in shapes.values())
+        print(f"    weights:     {shown or 'not there yet'}      {path}")
+    plots = [paths.circuit_plot(results, circuit, name) for name in names]
+    if any(path.is_file() for path in plots):
+        print(f"    plots:       {plots[0].parent}/")
 
 
 def _show_recordings(results: Path, cells: Sequence[str]) -> None:

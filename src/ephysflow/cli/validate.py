@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ephysflow.campaign.analysis_config import Analysis
     from ephysflow.campaign.analysis_plan import AnalysisPlan
+    from ephysflow.extracellular.circuit_plan import CircuitPlan
+    from ephysflow.extracellular.settings import CircuitSettings
 
 FIRST = 20
 """Missing files that are listed."""
@@ -45,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
             left_out = json.loads(plan.settings("publish_repo", campaign.name, analysis.name))["left_out"]
             own_plan = plan.analyses[campaign.name, analysis.name]
             _print_analysis(analysis, own_plan, left_out, plots=plan.options["plots"])
+    for circuit in configuration.circuits:
+        _print_circuit(circuit, plan.circuits[circuit.name])
     made = set(plan.example_recordings())
     missing = [
         file
@@ -86,3 +90,18 @@ def _print_analysis(
         f"    jobs: {len(plan.circuit_files)} to choose neurons, {len(plan.buckets)} of extraction, "
         f"{computing} of features ({len(plan.computations)} different computations), 2 to publish, {drawing} plots"
     )
+
+
+def _print_circuit(circuit: "CircuitSettings", plan: "CircuitPlan") -> None:
+    """Print what would be done for one circuit."""
+    from ephysflow.extracellular.array_settings import resolve_electrodes
+
+    source = circuit.simulation or circuit.circuit
+    rule = f", compartments by rule {circuit.discretisation['rule']}" if circuit.discretisation else ""
+    print(f"circuit {circuit.name} ({source}{rule})")
+    print(f"    positions: {len(plan.chunks)} jobs; axons {'replaced' if circuit.replace_axons else 'kept'}")
+    for weights in circuit.weights:
+        electrodes = resolve_electrodes(weights.arrays, circuit.where)
+        kinds = [electrode.type for electrode in electrodes]
+        counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+        print(f"    weights {weights.name}: {len(electrodes)} electrodes ({counts}), {weights.ranks} ranks")

@@ -87,15 +87,19 @@ def n_compartments(points: np.ndarray, diameters: np.ndarray, rule: Mapping[str,
         longest = rule["d_lambda"] * constant
     else:
         longest = rule["length"]
-    if length > MOST_COMPARTMENTS * longest:
+    too_many = MOST_COMPARTMENTS + 1
+    ratio = min(length / longest, too_many) if longest > 0 else too_many
+    if rule["rule"] == "odd":
+        count = 1 + 2 * int(ratio)
+    elif rule["rule"] == "max_length":
+        count = math.ceil(ratio)
+    else:
+        count = int((ratio + 0.999) / 2) * 2 + 1
+    if count > MOST_COMPARTMENTS:
         raise ValueError(
             f"rule {rule['rule']} cuts its {length:.6g} um into more than {MOST_COMPARTMENTS} pieces"
         )
-    if rule["rule"] == "odd":
-        return 1 + 2 * int(length / longest)
-    if rule["rule"] == "max_length":
-        return math.ceil(length / longest)
-    return int((length / longest + 0.999) / 2) * 2 + 1
+    return count
 
 
 def length_constant(

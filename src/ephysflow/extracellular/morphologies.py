@@ -120,6 +120,8 @@ def _read(path: Path, name: str, mtime: int, size: int) -> Morphology:
         raise SimulationError(f"morphology {path} cannot be read: {reason[:500]}") from None
     if not (np.isfinite(points).all() and np.isfinite(diameters).all()):
         raise SimulationError(f"morphology {path}: a point or diameter is not a finite number")
+    if (diameters < 0).any():
+        raise SimulationError(f"morphology {path}: diameter {diameters.min():.6g} is negative")
     if (np.diff(offsets) < 1).any():
         raise SimulationError(f"morphology {path}: section {np.argmin(np.diff(offsets))} has no points")
     if (parents >= np.arange(len(parents))).any():

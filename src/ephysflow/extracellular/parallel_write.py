@@ -28,6 +28,9 @@ ROW_GEOMETRY = 256
 PROGRESS_EVERY = 5.0
 """Seconds between lines of progress."""
 
+FORWARDING = 0.3
+"""Seconds in which a launcher passes on what a rank has just printed; when a rank aborts, mpiexec may drop the rest."""
+
 NO_SPACE = (MPI.ERR_NO_SPACE, MPI.ERR_QUOTA)
 
 
@@ -65,8 +68,9 @@ def ending_all(comm: MPI.Comm) -> Iterator[None]:
             print(f"rank {comm.rank} of {comm.size}:\n{traceback.format_exc()}", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(FORWARDING)
         comm.Abort(1)
-        raise
+        os._exit(1)  # MPI_Abort may return; nothing may follow it
 
 
 def share_of_rows(sizes: Sequence[int], rank: int, size: int) -> list[tuple[int, int, int]]:
@@ -106,7 +110,7 @@ def rows_per_block(contents: WeightsContents, buffer_bytes: int) -> int:
 
 
 def write_weights(
-    comm: MPI.Comm,
+    comm: MPI.Intracomm,
     path: Path,
     contents: WeightsContents,
     compute: Callable[[int, int, int], np.ndarray],
@@ -173,7 +177,7 @@ def _prepare(path: Path, contents: WeightsContents) -> tuple[Path, dict[str, int
 
 
 def _write_share(
-    comm: MPI.Comm,
+    comm: MPI.Intracomm,
     path: Path,
     places: dict[str, int],
     contents: WeightsContents,
@@ -188,7 +192,7 @@ def _write_share(
     )
     step = rows_per_block(contents, buffer_bytes)
     row_bytes = contents.n_columns * contents.dtype.itemsize
-    with _naming(path):
+    with _naming(path, "opening"):
         file = MPI.File.Open(comm, str(path), MPI.MODE_WRONLY)
     try:
         for population, first, last in share:
@@ -198,7 +202,7 @@ def _write_share(
                 rows = _rows_of_file(compute(population, start, stop), stop - start, contents)
                 _write_at(file, place + start * row_bytes, rows, path)
                 progress.add(stop - start, comm.rank == 0)
-        with _naming(path):
+        with _naming(path, "flushing to the disk"):
             file.Sync()
     except BaseException:
         # all ranks close together: one that fails would wait here for those that it is going to end
@@ -230,7 +234,7 @@ def _write_at(file: MPI.File, place: int, rows: np.ndarray, path: Path) -> None:
     status = MPI.Status()
     for begin in range(0, len(data), PIECE):
         piece = data[begin : begin + PIECE]
-        with _naming(path):
+        with _naming(path, f"writing {len(piece):,} bytes at byte {place + begin:,}"):
             file.Write_at(place + begin, [piece, MPI.BYTE], status)
         written = status.Get_count(MPI.BYTE)
         if written != len(piece):
@@ -241,13 +245,14 @@ def _write_at(file: MPI.File, place: int, rows: np.ndarray, path: Path) -> None:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Turn errors of MPI-IO into a `ResultError` that names the file."""
+def _naming(path: Path, action: str) -> Iterator[None]:
+    """Turn errors of MPI-IO into a `ResultError` that names the file and what was tried."""
     try:
         yield
     except MPI.Exception as error:
+        reason = str(error).strip().splitlines()[-1]  # above it is the stack of calls inside MPI
         full = "the disk or the quota is full: " if error.Get_error_class() in NO_SPACE else ""
-        raise ResultError(f"{path}: cannot be written: {full}{error}") from None
+        raise ResultError(f"{path}: {action} failed: {full}{reason}") from None
 
 
 def _flush_folder(folder: Path) -> None:

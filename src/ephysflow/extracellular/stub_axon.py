@@ -30,6 +30,11 @@ def stub_path(morphology: Morphology, length: float) -> tuple[np.ndarray, np.nda
     Returns
     -------
     (n, 3) points and (n,) diameters [um]; the path is at least as long as `length`
+
+    Notes
+    -----
+    Not always the longest branch: the choice is that of BlueRecording, where one is long enough. An axon without
+    length counts as none.
     """
     points, diameters = _axon_branch(morphology, length)
     points = np.concatenate([np.zeros((1, 3)), points])

@@ -140,7 +140,7 @@ def _check_file(file: h5py.File, path: Path, found: Findings, populations: list[
             f"the mark {COMPLETE!r} is not set: the job that wrote it was stopped, and coefficients may be missing"
         )
     members = {name: item for name, item in file[ELECTRODES].items() if isinstance(item, h5py.Group)}
-    with_nodes = [name for name in file if name != ELECTRODES and _has(file[name], "node_ids")]
+    with_nodes = [name for name in file if name != ELECTRODES and _has(file.get(name), "node_ids")]
     with_factors = [name for name, item in members.items() if FACTORS in item]
     for name in sorted({*with_nodes} - {*with_factors}):
         found.problems.append(
@@ -272,7 +272,8 @@ def _check_values(factors: h5py.Dataset, rows: _Rows, found: Findings) -> _Colum
         found.problems.append(
             f"{where}: {columns.infinite.sum():,} coefficients are infinite, in {_listed('column', infinite)}"
         )
-    found.summary.append(f"{where}: coefficients from {columns.low:.6g} to {columns.high:.6g}")
+    if columns.low <= columns.high:
+        found.summary.append(f"{where}: coefficients from {columns.low:.6g} to {columns.high:.6g}")
     return columns
 
 

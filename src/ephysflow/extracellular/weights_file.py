@@ -202,6 +202,18 @@ def read_provenance_text(path: Path) -> str:
         return file[PROVENANCE].asstr()[()]
 
 
+def read_shapes(path: Path) -> dict[str, tuple[int, int]]:
+    """Return population -> number of rows and of columns of its coefficients.
+
+    Raises
+    ------
+    ResultError
+        if the file is damaged or no weights file.
+    """
+    with _reading(path) as file:
+        return {name: item[FACTORS].shape for name, item in file[ELECTRODES].items() if FACTORS in item}
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[h5py.File]:
     """Open a file; errors of h5py in the block become a `ResultError`."""
@@ -322,6 +334,7 @@ def _reserve_factors(file: h5py.File, rows: PopulationRows, contents: WeightsCon
     properties.set_layout(h5py.h5d.CONTIGUOUS)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    properties.set_obj_track_times(False)  # equal contents, equal bytes
     group = file.require_group(f"{ELECTRODES}/{rows.name}")
     space = h5py.h5s.create_simple((rows.n_rows, contents.n_columns))
     stored = h5py.h5t.py_create(contents.dtype)

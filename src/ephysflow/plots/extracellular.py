@@ -59,8 +59,7 @@ def place_figure(title: str, somata: np.ndarray, contacts: np.ndarray, names: Se
                 fontsize=6,
                 va="center",
             )
-        axes.set_aspect("equal", adjustable="datalim")
-        quiet_grid(axes)
+        _frame(axes, np.concatenate([somata, contacts]), across, up)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
     return figure
 
@@ -152,9 +151,7 @@ def cell_figure(
             cmap="viridis",
         )
         axes.scatter(contact[across], contact[up], s=25, marker="s", color=CELL_COLOURS[1], linewidths=0)
-        axes.set_aspect("equal", adjustable="datalim")
-        axes.autoscale_view()
-        quiet_grid(axes)
+        _frame(axes, np.concatenate([starts, ends, contact[None]]), across, up)
     if norm is not None:
         figure.colorbar(lines, ax=panels, label=f"|coefficient| [{unit}]", shrink=0.7)
     return figure
@@ -162,3 +159,12 @@ def cell_figure(
 
 def _label(axes: Axes, across: int, up: int) -> None:
     axes.set(xlabel=f"{'xyz'[across]} [µm]", ylabel=f"{'xyz'[up]} [µm]" if across == VIEWS[0][0] else "")
+
+
+def _frame(axes: Axes, points: np.ndarray, across: int, up: int) -> None:
+    """Show all points (n, 3) with the same scale on both axes, and on both views."""
+    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
+    middle, half = (low + high) / 2, max(float((high - low).max()) / 2 * 1.08, 1.0)
+    axes.set(xlim=(middle[across] - half, middle[across] + half), ylim=(middle[up] - half, middle[up] + half))
+    axes.set_aspect("equal")
+    quiet_grid(axes)

@@ -17,6 +17,7 @@ from ephysflow.extracellular.weights_file import (
     create,
     finish,
     read_provenance_text,
+    read_shapes,
 )
 
 
@@ -130,7 +131,13 @@ def test_attributes_say_how_an_electrode_was_computed(tmp_path):
     )
     field = electrode("e1", method="Reciprocity", sigma=None, field="pot.h5", field_unit="V/nA")
     region = electrode(
-        "e2", type="ObjectiveCSD_Disk_150_40", method="Disk", sigma=None, radius=150.0, thickness=40.0, csd_array="p"
+        "e2",
+        type="ObjectiveCSD_Disk_150_40",
+        method="Disk",
+        sigma=None,
+        radius=150.0,
+        thickness=40.0,
+        csd_array="p",
     )
     other = electrode("e3", reference=("e1", "e2"))
     create(tmp_path / "w.h5", contents(electrodes=[sliced, field, region, other], unit="V/nA"))
@@ -185,6 +192,7 @@ def test_a_file_is_complete_only_when_finished(tmp_path):
     finish(path)
     check_complete(path)
     assert read_provenance_text(path) == text
+    assert read_shapes(path) == {"popA": (5, 2)}
 
 
 def test_a_cut_or_foreign_file_is_refused(tmp_path):

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from ephysflow.errors import SimulationError
-from ephysflow.sonata.simulation_config import circuit_key, read_circuit, read_simulation
+from ephysflow.sonata.simulation_config import (
+    MorphologyFolders,
+    circuit_key,
+    first_compartment_report,
+    read_circuit,
+    read_simulation,
+)
 
 
 def write(path, content):
@@ -199,6 +205,175 @@ def test_bad_circuits(tmp_path, content, message):
     with pytest.raises(SimulationError) as error:
         read_circuit(path)
     assert message.format(path=path) in str(error.value)
+
+
+def with_components(path, components, populations, manifest=None):
+    content = {
+        "manifest": manifest or {},
+        "components": components,
+        "networks": {"nodes": [{"nodes_file": "nodes.h5", "populations": populations}]},
+    }
+    return read_circuit(write(path / "circuit.json", content))
+
+
+SWC = {"morphologies_dir": "$M/swc"}
+ALTERNATE = {"alternate_morphologies": {"neurolucida-asc": "$M/asc", "h5v1": "./many.h5"}}
+EVERYTHING = MorphologyFolders(Path("m/swc"), Path("m/asc"), Path("many.h5"))
+
+
+@pytest.mark.parametrize(
+    ("components", "population", "expected"),
+    [
+        ({}, {}, MorphologyFolders()),
+        (SWC, {}, MorphologyFolders(swc=Path("m/swc"))),
+        (SWC | ALTERNATE, {}, EVERYTHING),
+        ({}, SWC | ALTERNATE, EVERYTHING),
+        # each of the two keys by itself, as in libsonata
+        (
+            SWC | ALTERNATE,
+            {"morphologies_dir": "own"},
+            MorphologyFolders(Path("own"), Path("m/asc"), Path("many.h5")),
+        ),
+        (
+            SWC | ALTERNATE,
+            {"alternate_morphologies": {"h5v1": "/own"}},
+            MorphologyFolders(swc=Path("m/swc"), h5=Path("/own")),
+        ),
+        (SWC | ALTERNATE, {"morphologies_dir": "", "alternate_morphologies": {}}, EVERYTHING),
+        (
+            SWC,
+            {"alternate_morphologies": {"neurolucida-asc": None, "other": "x"}},
+            MorphologyFolders(Path("m/swc")),
+        ),
+    ],
+)
+def test_places_of_morphologies(tmp_path, components, population, expected):
+    circuit = with_components(tmp_path, components, {"a": population, "b": {}}, {"$M": "./m"})
+    in_folder = (place and tmp_path / place for place in (expected.swc, expected.asc, expected.h5))
+    assert circuit.morphologies["a"] == MorphologyFolders(*in_folder)
+    assert circuit.morphologies["b"] == circuit.default_morphologies
+
+
+def test_places_of_morphologies_are_those_of_libsonata(tmp_path):
+    libsonata = pytest.importorskip("libsonata")
+    kind = {"type": "biophysical"}
+    populations = {
+        "a": kind,
+        "b": kind | {"morphologies_dir": "own"},
+        "c": kind | {"alternate_morphologies": {"h5v1": "own"}},
+        "d": kind | {"morphologies_dir": "$M/own", "alternate_morphologies": {"neurolucida-asc": "own"}},
+    }
+    for name in ("swc", "hoc"):
+        (tmp_path / name).mkdir()
+    circuit = with_components(
+        tmp_path, SWC | ALTERNATE | {"biophysical_neuron_models_dir": "hoc"}, populations, {"$M": "./m"}
+    )
+    theirs = libsonata.CircuitConfig.from_file(str(circuit.config))
+    for name in populations:
+        known = theirs.node_population_properties(name)
+        folders = circuit.morphologies[name]
+        assert str(folders.swc) == known.morphologies_dir
+        alternate = {"neurolucida-asc": folders.asc, "h5v1": folders.h5}
+        assert {
+            key: str(path) for key, path in alternate.items() if path
+        } == known.alternate_morphology_formats
+
+
+@pytest.mark.parametrize("key", ["$MORPHOLOGIES", "MORPHOLOGIES"])
+def test_the_manifest_is_the_last_resort(tmp_path, key):
+    manifest = {key: "./here"}
+    circuit = with_components(
+        tmp_path, {}, {"a": {}, "b": {"alternate_morphologies": {"h5v1": "own"}}}, manifest
+    )
+    assert (
+        circuit.morphologies["a"] == circuit.default_morphologies == MorphologyFolders(swc=tmp_path / "here")
+    )
+    assert circuit.morphologies["b"].h5 == tmp_path / "own"
+    circuit = with_components(tmp_path, {"morphologies_dir": "there"}, {"a": {}}, manifest)
+    assert circuit.default_morphologies == MorphologyFolders(swc=tmp_path / "there")
+
+
+def test_populations_that_are_not_listed(folder):
+    circuit = read_circuit(
+        write(folder / "circuit/circuit.json", CIRCUIT | {"components": {"morphologies_dir": "m"}})
+    )
+    assert [*circuit.morphologies] == ["a", "b"]
+    assert circuit.default_morphologies == MorphologyFolders(swc=folder / "circuit/m")
+    assert circuit.default_morphologies.places == [folder / "circuit/m"]
+
+
+def test_types_of_populations(tmp_path):
+    populations = {
+        "a": {"type": "biophysical"},
+        "b": {"type": "virtual"},
+        "c": {},
+        "d": {"type": None},
+        "e": None,
+    }
+    assert with_components(tmp_path, {}, populations).population_types == {
+        "a": "biophysical",
+        "b": "virtual",
+        "c": "",
+        "d": "",
+        "e": "",
+    }
+
+
+def test_types_of_reports(simulation):
+    found = simulation(
+        reports={
+            "bmtk": {"module": "membrane_report"},
+            "null": {"type": None},
+            "off": {"enabled": False, "type": "compartment"},
+            "sum": {"type": "summation"},
+            "second": {"type": "compartment"},
+            "first": {"type": "compartment"},
+            "field": {"type": "lfp"},
+        }
+    )
+    assert found.report_types == {
+        "bmtk": "",
+        "null": "",
+        "sum": "summation",
+        "second": "compartment",
+        "first": "compartment",
+        "field": "lfp",
+    }
+    assert [*found.report_types] == [*found.reports]
+    # the order of the file counts, not that of the alphabet
+    assert first_compartment_report(found) == "second"
+    assert first_compartment_report(simulation(reports={"sum": {"type": "summation"}})) is None
+    assert first_compartment_report(simulation()) is None
+
+
+@pytest.mark.parametrize(
+    ("components", "populations", "message"),
+    [
+        ([1], {}, "{path}: components: must be keys and values"),
+        ({"morphologies_dir": 3}, {}, "{path}: components.morphologies_dir: 3 is not a path"),
+        ({"alternate_morphologies": "x"}, {}, "components.alternate_morphologies: must be keys and values"),
+        (
+            {"alternate_morphologies": {"h5v1": [1]}},
+            {},
+            "components.alternate_morphologies.h5v1: [1] is not a path",
+        ),
+        (
+            {"morphologies_dir": "$NO/x"},
+            {},
+            "components.morphologies_dir: variable $NO is not a text in the manifest",
+        ),
+        ({}, {"a": 1}, "networks.nodes[0].populations.a: must be keys and values"),
+        (
+            {},
+            {"a": {"morphologies_dir": 3}},
+            "networks.nodes[0].populations.a.morphologies_dir: 3 is not a path",
+        ),
+    ],
+)
+def test_bad_components(tmp_path, components, populations, message):
+    with pytest.raises(SimulationError) as error:
+        with_components(tmp_path, components, populations)
+    assert message.format(path=tmp_path / "circuit.json") in str(error.value)
 
 
 def test_missing_files(tmp_path):

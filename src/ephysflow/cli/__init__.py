@@ -123,6 +123,10 @@ HELPERS = {
     "verify": ("ephysflow.cli.verify", "check that results are whole and up to date"),
     "migrate-config": ("ephysflow.cli.migrate_config", "bring an older BlueETL configuration to version 4"),
     "convert-spikes": ("ephysflow.cli.convert_spikes", "make a campaign of a table of spikes"),
+    "electrodes": (
+        "ephysflow.cli.electrodes",
+        "make a table of a probe's contacts; check a weights file",
+    ),
     "example": ("ephysflow.cli.example", "write the embedded example's recordings into a folder"),
 }
 """Subcommands for people: module with `add_arguments(parser)` and `run(arguments) -> exit status`, help text."""

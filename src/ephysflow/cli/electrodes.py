@@ -50,7 +50,9 @@ def _add_make_arguments(make: argparse.ArgumentParser) -> None:
         help="rotation about the direction [degrees]; at 0 contacts look along +z as far as they can",
     )
     make.add_argument(
-        "--circuit", type=Path, help="circuit configuration: place along the main axis of somata, at their mean"
+        "--circuit",
+        type=Path,
+        help="circuit configuration: place along the main axis of somata, at their mean",
     )
     make.add_argument("--population", help="whose somata")
     make.add_argument("--node-set", help="only these of its nodes")
@@ -68,11 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _make(arguments: argparse.Namespace) -> int:
     """Write the table; an existing file is never replaced."""
     from ephysflow.errors import ConfigurationError
-    from ephysflow.extracellular.atlas import UNKNOWN, region_and_layer
-    from ephysflow.extracellular.electrode_table import NORMAL, TableRow, format_electrode_table
+    from ephysflow.extracellular.atlas import region_and_layer
+    from ephysflow.extracellular.electrode_table import NORMAL, TableRow, write_electrode_table
     from ephysflow.extracellular.electrode_types import ANALYTIC, parse_type
     from ephysflow.extracellular.probes import read_probe
-    from ephysflow.io.atomic import write_text
 
     if arguments.table.exists():
         raise ConfigurationError(f"{arguments.table} is already there; name another file or move it")
@@ -86,14 +87,12 @@ def _make(arguments: argparse.Namespace) -> int:
     for i, name in enumerate(probe.names):
         region, layer = regions[i]
         x, y, z = (float(value) for value in positions[i].round(6) + 0.0)
-        texts = {key: text for key, text in (("layer", layer), ("region", region)) if text != UNKNOWN}
+        texts = {"layer": layer, "region": region, "type": arguments.type}
         # only these can have a finite contact, whose normal the table then knows
         looks = normals[i].round(9) + 0.0 if method in ANALYTIC else ()
         numbers = {key: float(value) for key, value in zip(NORMAL, looks, strict=False)}
-        rows.append(
-            TableRow(arguments.prefix + name, i + 2, (x, y, z), {**texts, "type": arguments.type}, numbers)
-        )
-    write_text(arguments.table, format_electrode_table(rows))
+        rows.append(TableRow(arguments.prefix + name, i + 2, (x, y, z), texts, numbers))
+    write_electrode_table(arguments.table, rows)
     print(f"{arguments.table}: {len(rows)} electrodes ({arguments.type}) of {arguments.probe}, {how}")
     if arguments.atlas is not None:
         named = [" ".join(pair) for pair in dict.fromkeys(regions)]

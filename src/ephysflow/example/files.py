@@ -22,7 +22,7 @@ SHEET = "recordings.tsv"
 SHEET_COLUMNS = ("cell", "protocol", "filepath", "i_file", "v_file", "ljp")
 
 _SEED = 2008
-CAMPAIGN_FOLDER = "campaign"
+CAMPAIGN_FOLDER, COLUMN_FOLDER = "campaign", "extracellular"
 _ABORTED_CELL = "pyr3"  # its last IDrest sweep lost the seal
 _SPONTANEOUS = ("pyr2", "IDrest", 1, 80.0)  # cell, protocol, sweep, time [ms] of a spike before the stimulus
 
@@ -70,7 +70,11 @@ def _refuse_foreign(folder: Path, files: Sequence[Path], sheet: bytes) -> None:
     """Refuse a folder in which the example would mix with, or replace, somebody's own files."""
     present = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
     # the example's simulations have a folder of their own in it
-    foreign = sorted(str(path) for path in present.difference(files) if path.parts[0] != CAMPAIGN_FOLDER)
+    foreign = sorted(
+        str(path)
+        for path in present.difference(files)
+        if path.parts[0] not in (CAMPAIGN_FOLDER, COLUMN_FOLDER)
+    )
     if Path(SHEET) in present and (folder / SHEET).read_bytes() != sheet:
         foreign.append(SHEET)
     if foreign:

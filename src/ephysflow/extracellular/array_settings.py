@@ -6,8 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ephysflow.errors import ConfigurationError
-from ephysflow.extracellular.electrode_table import TableRow, read_electrode_table
-from ephysflow.extracellular.electrode_types import ANALYTIC, FIELD_BASED, ElectrodeType, parse_type
+from ephysflow.extracellular.electrode_table import NORMAL, SMALLEST, TableRow, read_electrode_table
+from ephysflow.extracellular.electrode_types import (
+    ANALYTIC,
+    DEFAULT_RADIUS,
+    FIELD_BASED,
+    ElectrodeType,
+    parse_type,
+)
 from ephysflow.extracellular.electrodes import Electrode, Slice
 
 DEFAULT_SIGMA = 0.277
@@ -16,10 +22,18 @@ DEFAULT_SIGMA = 0.277
 DEFAULT_CONTACT_POINTS = 50
 DEFAULT_IMAGES = 20
 
-ANALYTIC_COLUMNS = ("sigma", "sigma_x", "sigma_y", "sigma_z", "minimum_distance", "cutoff", "contact_radius")
+ANALYTIC_SETTINGS = ("sigma", "minimum_distance", "cutoff", "contact", "slice")
+FIELD_SETTINGS = ("field", "field_unit", "outside_field")
+CSD_SETTINGS = ("objective_csd_array_indices",)
+"""Settings of an array with a meaning for some of the methods only."""
+
+ANALYTIC_COLUMNS = (
+    *("sigma", "sigma_x", "sigma_y", "sigma_z", "minimum_distance", "cutoff", "contact_radius"),
+    *NORMAL,
+)
 """Columns with a meaning for PointSource and LineSource only."""
 
-RANGE = re.compile(r"(\d+):(\d+)")
+RANGE = re.compile(r"(\d{1,9}):(\d{1,9})")
 
 
 def resolve_electrodes(arrays: Mapping[str, Mapping[str, Any]], where: str) -> list[Electrode]:
@@ -86,6 +100,7 @@ def _of_array(name: str, array: Mapping[str, Any], rows: Sequence[TableRow], whe
         parse_type(text, f"{array['electrodes']}: line {row.line}" if "type" in row.texts else where)
         for text, row in zip(texts, rows, strict=True)
     ]
+    _check_meaning(array, types, where)
     sigmas = _of_each(array.get("sigma", DEFAULT_SIGMA), types, ANALYTIC, f"{where}: sigma")
     fields = _of_each(array.get("field"), types, FIELD_BASED, f"{where}: field")
     csd_arrays = _csd_arrays(name, array, texts, types, where)
@@ -95,6 +110,20 @@ def _of_array(name: str, array: Mapping[str, Any], rows: Sequence[TableRow], whe
             rows, texts, types, sigmas, fields, csd_arrays, strict=True
         )
     ]
+
+
+def _check_meaning(array: Mapping[str, Any], types: Sequence[ElectrodeType], where: str) -> None:
+    """Refuse settings that no electrode of the array has a use for."""
+    methods = {kind.method for kind in types}
+    for keys, users, names in (
+        (ANALYTIC_SETTINGS, ANALYTIC, " or ".join(ANALYTIC)),
+        (FIELD_SETTINGS, FIELD_BASED, " or ".join(FIELD_BASED)),
+        (CSD_SETTINGS, tuple(DEFAULT_RADIUS), "ObjectiveCSD"),
+    ):
+        if methods.isdisjoint(users) and (useless := [key for key in keys if key in array]):
+            raise ConfigurationError(
+                f"{where}: {useless[0]}: has no meaning here, as no electrode of {array['electrodes']} is of type {names}"
+            )
 
 
 def _of_each(given: Any, types: Sequence[ElectrodeType], methods: Sequence[str], where: str) -> list[Any]:
@@ -159,9 +188,9 @@ def _analytic_settings(row: TableRow, array: Mapping[str, Any], sigma: Any, wher
     contact, normal = array.get("contact", {}), None
     radius = numbers.get("contact_radius", contact.get("radius"))
     if radius is not None:
-        parts = [numbers.get(f"normal_{axis}") for axis in "xyz"]
-        normal = tuple(contact.get("normal", ())) if None in parts else tuple(map(float, parts))  # type: ignore[arg-type]
-        if len(normal) != 3 or not any(normal):
+        parts = [numbers[key] for key in NORMAL if key in numbers]
+        normal = tuple(map(float, parts or contact.get("normal", ())))
+        if len(normal) != 3 or max(map(abs, normal)) < SMALLEST:
             raise ConfigurationError(
                 f"{where}: a contact with a radius needs its normal, a direction that is not 0 0 0 (columns normal_x, "
                 "normal_y, normal_z, or contact.normal of the array)"
@@ -245,8 +274,7 @@ def _csd_arrays(
             raise ConfigurationError(
                 f"{where}: objective_csd_array_indices: row {i} ({text}) is in none of the arrays"
             )
-        shape = types[i].method
-        found.append(None if not csd else f"{name}/{shape}" if inside is None else f"{name}/{inside}")
+        found.append(None if not csd else f"{name}/{text}" if inside is None else f"{name}/{inside}")
     return found
 
 

@@ -121,12 +121,12 @@ def voxel_numbers(path: Path, positions: np.ndarray) -> list[int]:
                 for row, (i, j, k) in enumerate(indices)
                 if ((indices[row] >= 0) & (indices[row] < sizes)).all()
             }
-            found = [0] * len(positions)
-            # forwards, as a compressed file cannot be read backwards without starting anew
-            for row in sorted(places, key=places.__getitem__):
-                stream.seek(start + places[row] * dtype.itemsize)
-                found[row] = int(np.frombuffer(stream.read(dtype.itemsize), dtype, 1)[0])
-            return found
+            numbers: dict[int, int] = {}
+            # each once and forwards: a compressed file behind a header cannot be read backwards
+            for place in sorted(set(places.values())):
+                stream.seek(start + place * dtype.itemsize)
+                numbers[place] = int(np.frombuffer(stream.read(dtype.itemsize), dtype, 1)[0])
+            return [numbers[places[row]] if row in places else 0 for row in range(len(positions))]
     except FileNotFoundError:
         raise ConfigurationError(f"atlas {path} is not there") from None
     except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
@@ -186,7 +186,9 @@ def _header(file: IO[bytes], path: Path) -> Mapping[str, Any]:
     try:
         header = nrrd.read_header(lines)
     except Exception as error:  # pynrrd checks little: a wrong header fails anywhere
-        raise ConfigurationError(f"atlas {path} has no NRRD header: {type(error).__name__}: {error}") from None
+        raise ConfigurationError(
+            f"atlas {path} has no NRRD header: {type(error).__name__}: {error}"
+        ) from None
     if missing := [key for key in ("type", "dimension", "sizes", "encoding") if key not in header]:
         raise ConfigurationError(f"atlas {path}: {', '.join(missing)} is missing in the header")
     return header
@@ -210,7 +212,9 @@ def _layout(header: Mapping[str, Any], path: Path) -> tuple[list[int], np.dtype]
     return sizes, dtype.newbyteorder(">" if header.get("endian") == "big" else "<")
 
 
-def _indices(header: Mapping[str, Any], sizes: Sequence[int], positions: np.ndarray, path: Path) -> np.ndarray:
+def _indices(
+    header: Mapping[str, Any], sizes: Sequence[int], positions: np.ndarray, path: Path
+) -> np.ndarray:
     """Return (n, 3) indices of the voxels that positions are in; -1 for what is far outside."""
     directions = np.array(header.get("space directions"), dtype=np.float64)
     origin = np.array(header.get("space origin", (0.0, 0.0, 0.0)), dtype=np.float64)

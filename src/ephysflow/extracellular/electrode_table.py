@@ -4,11 +4,12 @@ import csv
 import io
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ephysflow.errors import ConfigurationError
+from ephysflow.io.atomic import write_text
 
 COORDINATES = ("x", "y", "z")
 TEXTS = ("layer", "region", "type", "field", "reference")
@@ -28,7 +29,10 @@ COLUMNS = (*COORDINATES, *TEXTS, *POSITIVE, *NORMAL)
 """All columns after the first, which is the name."""
 
 MISSING = ("", "NA", "NaN", "nan")
-NAME = re.compile(r"[^/\0]{1,200}")
+NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,200}")
+LARGEST, SMALLEST = 1e9, 1e-9
+"""Of all columns, and of those that must be above 0: beyond, squares and quotients are no numbers any more."""
+
 MAX_BYTES = 200_000_000
 """More than a million electrodes."""
 
@@ -69,10 +73,42 @@ def read_electrode_table(path: Path) -> list[TableRow]:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigurationError(f"{path}: has more than {MAX_BYTES} bytes; is it a table of electrodes?")
         text = path.read_text(encoding="utf-8-sig")
-        lines = list(csv.reader(io.StringIO(text), strict=True))
     except FileNotFoundError:
         raise ConfigurationError(f"table of electrodes {path} is not there") from None
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"table of electrodes {path} cannot be read: {error}") from None
+    return _parsed(text, path)
+
+
+def write_electrode_table(path: Path, rows: Sequence[TableRow]) -> None:
+    """Write a table of electrodes, with those columns that a row has.
+
+    Raises
+    ------
+    ConfigurationError
+        if it could not be read again, as a name cannot be that of an electrode, or is there twice.
+    """
+    given = {key for row in rows for key in (*row.texts, *row.numbers)}
+    columns = [key for key in (*TEXTS, *POSITIVE, *NORMAL) if key in given]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["name", *COORDINATES, *columns])
+    for row in rows:
+        # layer and region as BlueRecording has them
+        texts = {"layer": "NA", "region": "NA", **row.texts}
+        values = [texts.get(key, "") if key in TEXTS else row.numbers.get(key, "") for key in columns]
+        writer.writerow([row.name, *row.position, *values])
+    _parsed(file.getvalue(), path)
+    write_text(path, file.getvalue())
+
+
+def _parsed(text: str, path: Path) -> list[TableRow]:
+    """Return the rows of a table."""
+    if "\0" in text:
+        raise ConfigurationError(f"{path}: has a NUL character; is it a table of electrodes?")
+    try:
+        lines = list(csv.reader(io.StringIO(text), strict=True))
+    except csv.Error as error:
         raise ConfigurationError(f"table of electrodes {path} cannot be read: {error}") from None
     header = [heading.strip() for heading in lines[0]] if lines else []
     columns = _columns(header, path)
@@ -118,7 +154,7 @@ def _row(values: Mapping[str, str], name: str, line: int, path: Path) -> TableRo
     name = name.strip()
     if not NAME.fullmatch(name) or name in (".", ".."):
         raise ConfigurationError(
-            f"{path}: line {line}: {name!r} cannot be the name of an electrode: needed is a text without '/'"
+            f"{path}: line {line}: {name!r} cannot be the name of an electrode: needed is a text of one line without '/'"
         )
     where = f"{path}: line {line} (electrode {name!r}): column"
     x, y, z = (_number(values[key], f"{where} {key}") for key in COORDINATES)
@@ -129,16 +165,20 @@ def _row(values: Mapping[str, str], name: str, line: int, path: Path) -> TableRo
         if values.get(key, "") not in MISSING
     }
     for key in POSITIVE:
-        if key in numbers and numbers[key] <= 0:
-            raise ConfigurationError(f"{where} {key}: {values[key]!r} must be above 0")
+        if numbers.get(key, 1.0) < SMALLEST:
+            raise ConfigurationError(
+                f"{where} {key}: {values[key]!r} must be above 0 (at least {SMALLEST:g})"
+            )
     return TableRow(name, line, (x, y, z), texts, numbers)
 
 
 def _number(text: str, where: str) -> float:
     try:
-        value = float(text)
+        value = float(text) if "_" not in text else math.nan
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise ConfigurationError(f"{where}: {text!r} is not a finite number")
+    if not abs(value) <= LARGEST:
+        raise ConfigurationError(
+            f"{where}: {text!r} is not a number; allowed are finite ones up to {LARGEST:g}"
+        )
     return value

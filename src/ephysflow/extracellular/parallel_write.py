@@ -31,8 +31,6 @@ PROGRESS_EVERY = 5.0
 FORWARDING = 0.3
 """Seconds in which a launcher passes on what a rank has just printed; when a rank aborts, mpiexec may drop the rest."""
 
-NO_SPACE = (MPI.ERR_NO_SPACE, MPI.ERR_QUOTA)
-
 
 def check_ranks(comm: MPI.Comm, expected: int | None) -> None:
     """Check that there are as many ranks as there should be.
@@ -250,9 +248,9 @@ def _naming(path: Path, action: str) -> Iterator[None]:
     try:
         yield
     except MPI.Exception as error:
-        reason = str(error).strip().splitlines()[-1]  # above it is the stack of calls inside MPI
-        full = "the disk or the quota is full: " if error.Get_error_class() in NO_SPACE else ""
-        raise ResultError(f"{path}: {action} failed: {full}{reason}") from None
+        # the last line ends with the reason; above it is the stack of calls inside MPI
+        reason = str(error).strip().splitlines()[-1].rsplit(": ", 1)[-1]
+        raise ResultError(f"{path}: {action} failed: {reason}") from None
 
 
 def _flush_folder(folder: Path) -> None:

@@ -24,25 +24,34 @@ def rotations(population: Population, rows: np.ndarray) -> np.ndarray:
     Raises
     ------
     SimulationError
-        if a quaternion is zero or a value is not finite.
+        if a quaternion is zero or lacks a part, or a value is not finite.
 
     Notes
     -----
-    SONATA developer guide, nodes: angles in radians, first about x, then y, then z: R = Rz Ry Rx.
+    SONATA developer guide, optional reserved attributes of nodes: angles in radians, first about z, then y, then x,
+    each about an axis of the circuit: R = Rx Ry Rz.
     """
     names = population.property_names
-    if all(name in names for name in QUATERNION):
-        w, x, y, z = (_numbers(population, name, rows) for name in QUATERNION)
-        norm = np.sqrt(w * w + x * x + y * y + z * z)
-        if (norm == 0).any():
+    parts = [name for name in QUATERNION if name in names]
+    if parts:
+        if len(parts) < len(QUATERNION):
             raise SimulationError(
-                f"population {population.name!r}: the orientation of node {rows[norm == 0][0]} is all zero"
+                f"population {population.name!r}: has {', '.join(parts)}, but an orientation needs {', '.join(QUATERNION)}"
             )
-        return _of_quaternions(w / norm, x / norm, y / norm, z / norm)
+        quaternion = np.stack([_numbers(population, name, rows) for name in QUATERNION])
+        largest = np.abs(quaternion).max(
+            axis=0
+        )  # or squares of large and small numbers leave the range of float64
+        if (largest == 0).any():
+            raise SimulationError(
+                f"population {population.name!r}: the orientation of node {rows[largest == 0][0]} is all zero"
+            )
+        quaternion /= largest
+        return _of_quaternions(*(quaternion / np.sqrt((quaternion**2).sum(axis=0))))
     turned = np.broadcast_to(np.eye(3), (len(rows), 3, 3))
     for axis, name in enumerate(ANGLES):
         if name in names:
-            turned = _about_axis(axis, _numbers(population, name, rows)) @ turned
+            turned = turned @ _about_axis(axis, _numbers(population, name, rows))
     return turned
 
 

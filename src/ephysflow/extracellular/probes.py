@@ -5,7 +5,7 @@ look in (out of the page when probeinterface draws the probe). They are right-ha
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,10 +74,7 @@ def read_probe(source: str, contacts: str | None = None) -> Probe:
     ConfigurationError
         if there is no such probe, its file is damaged, or the choice of contacts gives none.
     """
-    if source.endswith(".json"):
-        probe = _from_file(Path(source))
-    else:
-        probe = _neuropixels(source)
+    probe = _from_file(Path(source)) if source.endswith(".json") else _neuropixels(source)
     whole = _converted(probe, source)
     chosen = _chosen(contacts, len(whole.names), probe.device_channel_indices, source)
     return Probe(
@@ -118,11 +115,11 @@ def placed_by_tip(
 
 
 def placed_by_centre(
-    probe: Probe, centre: Sequence[float], direction: Sequence[float], twist: float = 0.0
+    probe: Probe, centre: np.ndarray, direction: np.ndarray, twist: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Place a probe so that the mean of its contacts is at `centre` [um]; else as `placed_by_tip`."""
-    positions, normals = placed_by_tip(probe, (0, 0, 0), direction, twist)
-    return positions - positions.mean(axis=0) + np.asarray(centre, dtype=np.float64), normals
+    """Place a probe so that the mean of its contacts is at `centre` (3,) [um]; else as `placed_by_tip`."""
+    positions, normals = placed_by_tip(probe, (0, 0, 0), [*direction], twist)
+    return positions - positions.mean(axis=0) + centre, normals
 
 
 def shaft_axes(direction: Sequence[float], twist: float) -> np.ndarray:
@@ -152,10 +149,9 @@ def shaft_axes(direction: Sequence[float], twist: float) -> np.ndarray:
     along = along / size
     along /= np.linalg.norm(along)
     is_vertical = np.hypot(along[0], along[1]) < PARALLEL
-    looks = np.array([1.0, 0, 0]) if is_vertical else np.array([0, 0, 1.0])
-    looks = looks - (looks @ along) * along
-    looks /= np.linalg.norm(looks)
-    across = np.cross(along, looks)
+    across = np.cross(along, [1.0, 0, 0] if is_vertical else [0, 0, 1.0])
+    across /= np.linalg.norm(across)
+    looks = np.cross(across, along)
     angle = np.deg2rad(twist)
     return np.stack(
         [
@@ -308,5 +304,5 @@ def _chosen(contacts: str | None, count: int, channels: np.ndarray | None, sourc
     return np.arange(int(match[1]), int(match[2]))
 
 
-def _text(direction: Sequence[float]) -> str:
-    return " ".join(f"{value:g}" for value in direction)
+def _text(values: Iterable[float]) -> str:
+    return " ".join(f"{value:g}" for value in values)

@@ -40,8 +40,10 @@ class ReportSections:
     _counts: np.ndarray
 
     def runs_of(self, node_id: int) -> SectionRuns:
-        """Return the sections of a node of the report."""
+        """Return the sections of a node of the report; KeyError if it has no such node."""
         i = int(np.searchsorted(self.node_ids, node_id))
+        if i == len(self.node_ids) or self.node_ids[i] != node_id:
+            raise KeyError(node_id)
         part = slice(self._starts[i], self._stops[i])
         return SectionRuns(self._ids[part], self._counts[part])
 

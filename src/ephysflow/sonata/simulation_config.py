@@ -141,7 +141,7 @@ def read_simulation(path: Path) -> SimulationFiles:
         spikes_file=spikes,
         reports=_reports(config, folder, path),
         report_types={
-            name: str(report.get("type", ""))
+            name: str(report.get("type") or "")
             for name, report in _section(config, "reports", path).items()
             if _is_enabled(report)
         },
@@ -190,8 +190,9 @@ def _read_circuit(path: Path, mtime: int, size: int) -> CircuitFiles:
             f"{path}: key 'networks.nodes' is missing or not a list; is it a circuit configuration?"
         )
     components = _section(config, "components", path)
-    default = _morphology_folders(components, path, config, "components.")
-    if not default.places and "$MORPHOLOGIES" in _section(config, "manifest", path):
+    default = _morphology_folders(components, path, config, "components.", MorphologyFolders())
+    manifest = _section(config, "manifest", path)
+    if not default.places and any(key in manifest for key in ("$MORPHOLOGIES", "MORPHOLOGIES")):
         default = MorphologyFolders(swc=_path({"": "$MORPHOLOGIES"}, "", path, config, "manifest."))
     nodes = []
     folders: dict[str, MorphologyFolders] = {}
@@ -203,7 +204,7 @@ def _read_circuit(path: Path, mtime: int, size: int) -> CircuitFiles:
         populations = _section(entry, "populations", path, prefix)
         for name in populations:
             own = _section(populations, name, path, f"{prefix}populations.")
-            types[name] = str(own.get("type", ""))
+            types[name] = str(own.get("type") or "")
             inside = f"{prefix}populations.{name}."
             folders[name] = _morphology_folders(own, path, config, inside, default)
         has_types = entry.get("node_types_file") not in (None, "", "NULL", "NONE")
@@ -227,24 +228,23 @@ def _read_circuit(path: Path, mtime: int, size: int) -> CircuitFiles:
 
 
 def _morphology_folders(
-    section: Mapping[str, Any],
-    path: Path,
-    config: Mapping[str, Any],
-    prefix: str,
-    default: MorphologyFolders | None = None,
+    section: Mapping[str, Any], path: Path, config: Mapping[str, Any], prefix: str, default: MorphologyFolders
 ) -> MorphologyFolders:
-    """Return the folders that a section of components names; those of `default` when it names none."""
-    swc = (
-        _path(section, "morphologies_dir", path, config, prefix) if section.get("morphologies_dir") else None
-    )
-    alternate = _section(section, "alternate_morphologies", path, prefix)
-    formats = {
-        key: _path(alternate, key, path, config, f"{prefix}alternate_morphologies.")
-        for key in ("neurolucida-asc", "h5v1")
-        if alternate.get(key)
-    }
-    found = MorphologyFolders(swc, formats.get("neurolucida-asc"), formats.get("h5v1"))
-    return found if found.places or default is None else default
+    """Return the folders that a section of components names; those of `default` where it names none.
+
+    The formats of ``alternate_morphologies`` are replaced together, as in libsonata.
+    """
+    swc, asc, h5 = default.swc, default.asc, default.h5
+    if section.get("morphologies_dir"):
+        swc = _path(section, "morphologies_dir", path, config, prefix)
+    if alternate := _section(section, "alternate_morphologies", path, prefix):
+        asc, h5 = (
+            _path(alternate, key, path, config, f"{prefix}alternate_morphologies.")
+            if alternate.get(key)
+            else None
+            for key in ("neurolucida-asc", "h5v1")
+        )
+    return MorphologyFolders(swc, asc, h5)
 
 
 def _read(path: Path, kind: str) -> dict[str, Any]:

@@ -26,7 +26,8 @@ def discretise(
     Parameters
     ----------
     morphology : of the cell
-    rule : ``rule`` and its settings, see `ephysflow.extracellular.settings.DISCRETISATION_SETTINGS`
+    rule : ``rule`` and its settings, see `ephysflow.extracellular.settings.DISCRETISATION_SETTINGS`; ``stub``: numbers
+        for the pieces of the stub, the myelin last, where they do not follow the rule
     replace_axons, stub_lengths : as in `ephysflow.extracellular.section_matching.cell_compartments`
 
     Returns
@@ -57,6 +58,9 @@ def discretise(
             counts.append(n_compartments(points, diameters, rule))
         except ValueError as error:
             raise SimulationError(f"section {section} of morphology {morphology.name!r}: {error}") from None
+    if replace_axons and rule.get("stub"):
+        *pieces_of_axon, of_myelin = rule["stub"]
+        counts[1 : len(pieces_of_axon) + 1], counts[-1] = pieces_of_axon, of_myelin
     return SectionRuns(np.array([0, *(s for s, *_ in lines)], np.int64), np.array(counts, np.int64))
 
 

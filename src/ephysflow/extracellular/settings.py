@@ -116,18 +116,24 @@ def circuit_settings(name: str, content: Mapping[str, Any], folder: Path, where:
         chunks=content["chunks"],
         replace_axons=content["replace_axons"],
         stub_axon=content["stub_axon"],
-        discretisation=_discretisation(discretisation, where) if "circuit" in content else None,
+        discretisation=_discretisation(content, where) if "circuit" in content else None,
         missing_morphologies=content["missing_morphologies"],
         weights=[_weights(key, value, folder) for key, value in content["weights"].items()],
         where=where,
     )
 
 
-def _discretisation(given: Mapping[str, Any] | None, where: str) -> dict[str, Any]:
+def _discretisation(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return a rule with all its settings; Blue Brain's rule when none is given."""
-    given = given or {"rule": "odd"}
+    given = content.get("discretisation", {"rule": "odd"})
     settings = DISCRETISATION_SETTINGS[given["rule"]]
-    if unknown := [key for key in given if key not in settings and key != "rule"]:
+    stub = given.get("stub")
+    if stub is not None and (not content["replace_axons"] or len(stub) != len(content["stub_axon"])):
+        raise ConfigurationError(
+            f"{where}: discretisation.stub: needs replace_axons: true, and a number for each of the "
+            f"{len(content['stub_axon'])} pieces of stub_axon; {len(stub)} given"
+        )
+    if unknown := [key for key in given if key not in settings and key not in ("rule", "stub")]:
         raise ConfigurationError(
             f"{where}: discretisation: {', '.join(unknown)} is not a setting of rule {given['rule']} "
             f"(its settings: {', '.join(settings)})"

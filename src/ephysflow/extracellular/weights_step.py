@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def electrode_weights(job: Job, expected_ranks: int | None = None, buffer_mb: in
                 contents,
                 _computation(model, positions, item["unit"]),
                 buffer_mb * MEGABYTE,
-                print,
+                partial(print, flush=True),
             )
 
 

@@ -54,7 +54,7 @@ def test_real_morphologies_in_all_formats(real):
 
 
 def test_real_morphologies_against_morphio_section_by_section(real):
-    for file in sorted(real.glob("ascii/*.asc")):
+    for file in sorted(real.glob("ascii/*.asc"))[::3]:
         found = read_morphology(MorphologyFolders(swc=real), file.stem)
         sections = morphio.Morphology(str(file)).sections
         assert len(found.section_types) == len(sections)

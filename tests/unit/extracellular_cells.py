@@ -20,6 +20,7 @@ def cell(*sections, soma_radius=5.0, name="made"):
         section_offsets=np.cumsum([0, *map(len, points)]),
         section_types=np.array([section[0] for section in sections], dtype=np.int64),
         parents=np.array([section[1] for section in sections], dtype=np.int64),
+        soma_centre=np.zeros(3),
         soma_radius=soma_radius,
     )
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ephysflow.errors import SimulationError
-from ephysflow.extracellular.morphologies import SUBFOLDERS, morphology_file, read_morphology
+from ephysflow.extracellular.morphologies import SUBFOLDERS, morphology_file, read_morphology, recentred
 from ephysflow.extracellular.section_types import APICAL, AXON, BASAL
 from ephysflow.sonata.simulation_config import MorphologyFolders
 
@@ -187,15 +187,15 @@ def test_a_file_that_changes_is_read_again(tmp_path):
     [
         ("1 1 1 2 3 5 -1\n", 5),
         # three points as NeuroMorpho.org writes them
-        ("1 1 0 0 0 5 -1\n8 1 0 -5 0 5 1\n9 1 0 5 0 5 1\n", 5),
+        ("1 1 0 0 0 5 -1\n2 1 0 -5 0 5 1\n3 1 0 5 0 5 1\n", 5),
         # a cylinder as long as wide has the surface of the sphere
-        ("1 1 0 0 0 4 -1\n8 1 0 8 0 4 1\n", 4),
+        ("1 1 0 0 0 4 -1\n2 1 0 8 0 4 1\n", 4),
         ("", 0),
     ],
 )
 def test_radius_of_the_soma_in_swc(tmp_path, soma, radius):
     parent = 1 if soma else -1
-    assert swc(tmp_path, soma + f"2 3 5 0 0 1 {parent}\n3 3 10 0 0 1 2\n").soma_radius == pytest.approx(
+    assert swc(tmp_path, soma + f"8 3 5 0 0 1 {parent}\n9 3 10 0 0 1 8\n").soma_radius == pytest.approx(
         radius, rel=1e-12
     )
 
@@ -249,7 +249,6 @@ BROKEN = {
     "negative radius": ("cell.swc", DENDRITE.replace(" 1 2", " -1 2"), "a diameter is negative"),
     "negative soma": ("cell.swc", DENDRITE.replace(" 5 -1", " -5 -1"), "a diameter is negative"),
     "no parent": ("cell.swc", SOMA + "2 3 5 0 0 1 9\n3 3 6 0 0 1 2\n", "refers to non-existant parent ID: 9"),
-    "circle": ("cell.swc", SOMA + "2 3 5 0 0 1 3\n3 3 6 0 0 1 2\n", ""),
     "two somata": ("cell.swc", SOMA + "2 1 9 9 9 5 -1\n", "Multiple somata"),
     "custom type": ("cell.swc", DENDRITE.replace(" 3 5 0", " 5 5 0").replace(" 3 10 0", " 5 10 0"), "sections of type 5; known are 2 (axon), 3 (basal dendrite) and 4 (apical dendrite)"),
     "type 0": ("cell.swc", DENDRITE.replace(" 3 5 0", " 0 5 0").replace(" 3 10 0", " 0 10 0"), "sections of type 0"),
@@ -327,15 +326,13 @@ def test_damaged_hdf5(tmp_path, change, message, in_container):
 
 @st.composite
 def trees(draw):
-    """Draw sections in the order of a file: (type, parent, points)."""
+    """Draw sections in the order of a file: (type, parent, points of its own)."""
     sections = []
     number = st.integers(-4000, 4000).map(lambda k: k / 8)
     point = st.tuples(number, number, number)
 
     def grow(kind, parent, depth):
-        start = [] if parent < 0 else [sections[parent][2][-1]]
-        more = draw(st.lists(point, min_size=1, max_size=3))
-        sections.append((kind, parent, start + more))
+        sections.append((kind, parent, draw(st.lists(point, min_size=1, max_size=3))))
         here = len(sections) - 1
         for _ in range(draw(st.sampled_from([0, 2, 3])) if depth else 0):
             grow(kind, here, depth - 1)
@@ -351,7 +348,7 @@ def test_swc_gives_what_was_written(tmp_path_factory, sections):
     lines, last_of = [SOMA.strip()], {-1: 1}
     for k, (kind, parent, points) in enumerate(sections):
         before = last_of[parent]
-        for x, y, z in points if parent < 0 else points[1:]:
+        for x, y, z in points:
             lines.append(f"{len(lines) + 1} {kind} {x} {y} {z} 0.5 {before}")
             before = len(lines)
         last_of[k] = before
@@ -359,8 +356,14 @@ def test_swc_gives_what_was_written(tmp_path_factory, sections):
     assert found.section_types.tolist() == [kind for kind, _, _ in sections]
     assert found.parents.tolist() == [parent for _, parent, _ in sections]
     assert len(found.points) == found.section_offsets[-1]
-    for k, (begin, end) in enumerate(pairwise(found.section_offsets.tolist())):
-        np.testing.assert_array_equal(found.points[begin:end], sections[k][2])
+    for (begin, end), (_, parent, points) in zip(
+        pairwise(found.section_offsets.tolist()), sections, strict=True
+    ):
+        before = [] if parent < 0 else sections[parent][2][-1:]
+        # MorphIO does not repeat the parent's last point where the section has it as its first one already
+        np.testing.assert_array_equal(
+            found.points[begin:end], points if before == points[:1] else before + points
+        )
 
 
 LINES = st.lists(
@@ -381,3 +384,12 @@ def test_any_text_is_a_morphology_or_one_error(tmp_path_factory, suffix, content
         found = read_morphology(MorphologyFolders(**{suffix[1:]: folder}), "cell")
         assert np.isfinite(found.points).all()
         assert (np.diff(found.section_offsets) > 0).all()
+
+
+def test_a_soma_away_from_the_origin(tmp_path):
+    (tmp_path / "far.swc").write_text("1 1 100 50 -20 5 -1\n2 3 100 55 -20 1 1\n3 3 100 90 -20 1 2\n")
+    found = read_morphology(MorphologyFolders(swc=tmp_path), "far")
+    assert found.soma_centre.tolist() == [100, 50, -20]
+    moved = recentred(found)
+    assert moved.points.tolist() == [[0, 5, 0], [0, 40, 0]]
+    assert moved.soma_centre.tolist() == [0, 0, 0]

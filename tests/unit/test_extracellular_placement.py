@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from ephysflow.errors import SimulationError
-from ephysflow.extracellular.placement import placed, positions, rotations
+from ephysflow.extracellular.placement import are_recentred, placed, positions, rotations
 from ephysflow.sonata.nodes import Population
 
 QUARTER = np.pi / 2
@@ -179,3 +179,12 @@ def test_a_point_is_at_the_same_place_whatever_it_is_placed_with():
     for part in (slice(0, 1), slice(5, 12), slice(1, None, 3)):
         np.testing.assert_array_equal(placed(points[part], rotation, position), together[part])
     np.testing.assert_allclose(together, points @ rotation.T + position, rtol=1e-12)
+
+
+def test_which_cells_are_recentred(population):
+    node = np.array([0])
+    assert are_recentred(population(x=[0.0]), node).tolist() == [True]
+    assert are_recentred(population(**angles(x=0.1)), node).tolist() == [True]
+    assert are_recentred(population(**orientation(1, 0, 0, 0)), node).tolist() == [False]
+    mixed = population(**orientation([1, 1], [0, 0], [0, 0], [0, 0]), recenter=[1, 0])
+    assert are_recentred(mixed, np.array([0, 1])).tolist() == [True, False]

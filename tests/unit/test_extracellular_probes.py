@@ -95,8 +95,9 @@ def test_twist_turns_about_the_direction(direction, twist):
     for k in (0, 2):
         turned = np.cos(angle) * before[k] + np.sin(angle) * np.cross(before[1], before[k])
         np.testing.assert_allclose(after[k], turned, atol=1e-12)
-    assert before[2][2] > -1e-12
-    assert abs(before[0][2]) < 1e-12
+    # shafts that are as good as vertical count as vertical
+    assert before[2][2] > -1e-5
+    assert abs(before[0][2]) < 1e-5
 
 
 def test_choice_of_contacts(tmp_path):

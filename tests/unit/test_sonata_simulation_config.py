@@ -211,7 +211,7 @@ def with_components(path, components, populations, manifest=None):
     content = {
         "manifest": manifest or {},
         "components": components,
-        "networks": {"nodes": [{"nodes_file": "nodes.h5", "populations": populations}]},
+        "networks": {"nodes": [{"nodes_file": "nodes.h5", "populations": populations}], "edges": []},
     }
     return read_circuit(write(path / "circuit.json", content))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.plan.conftest import CONFIG, Workflow, sheet, write_cell
+from tests.small_circuit import configuration, write_small_circuit
 
 from .folders import Folder
 from .small_campaign import write_small_campaign
@@ -38,7 +39,10 @@ def test_results_are_those_of_a_local_run(slurm, tmp_path, monkeypatch):
     write_cell(workflow.folder / "data" / "a")
     (workflow.folder / "sheet.tsv").write_text(sheet("a"))
     write_small_campaign(workflow.folder)
-    workflow.write_config({**CONFIG, "campaign": {"c": {"analysis_config": "analysis.yaml", "buckets": 1}}})
+    write_small_circuit(workflow.folder)
+    campaign = {"c": {"analysis_config": "analysis.yaml", "buckets": 1}}
+    circuit = configuration(chunks=1)["extracellular"]
+    workflow.write_config({**CONFIG, "campaign": campaign, "extracellular": circuit})
     workflow.run()
     local = tmp_path / "local"
     (workflow.folder / "results").rename(local)

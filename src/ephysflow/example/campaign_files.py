@@ -28,11 +28,16 @@ def write_example_campaign(folder: Path) -> None:
     """
     write_nodes(folder / "nodes.h5", POPULATION, node_properties())
     ids = recorded_cells()
-    somata = [np.zeros(1)] * len(ids)
     for i, (condition, potentials) in enumerate(zip(CONDITIONS, recorded_potentials(), strict=True)):
         _write_spikes(folder / str(i) / "spikes.h5", *spikes(condition, potentials))
-        frames = potentials[:: round(REPORT_STEP / STEP)]
-        write_report(folder / str(i) / "soma.h5", POPULATION, ids, somata, frames, (0.0, TSTOP, REPORT_STEP))
+        write_report(
+            folder / str(i) / "soma.h5",
+            POPULATION,
+            potentials[:: round(REPORT_STEP / STEP)],
+            ids,
+            [np.zeros(1)] * len(ids),
+            (0.0, TSTOP, REPORT_STEP),
+        )
 
 
 def _write_spikes(path: Path, node_ids: np.ndarray, times: np.ndarray) -> None:

@@ -1,74 +1,65 @@
-"""The circuit of stage extracellular's example: a column of 40 cells of two layers."""
-
-from dataclasses import dataclass
+"""The circuit of the example's electrodes: a small column of cells of four morphologies, each turned by itself."""
 
 import numpy as np
 
 POPULATION = "column"
+SIZE = 40
+RADIUS, DEPTH = 120.0, (-1000.0, -600.0)
+"""Of the column, and its lower and upper end [um]."""
 
-RADIUS = 120.0
-"""Of the column [um]."""
-
-_UPRIGHT = "pyramid"
-_SEED = 2015
-
-
-@dataclass(frozen=True)
-class CellClass:
-    """Cells of one layer and morphological type; they have consecutive node ids.
-
-    Attributes
-    ----------
-    layer, mtype, morphology : values of these properties
-    size : number of cells
-    depth : upper and lower border of the layer, from the pia [um]
-    """
-
-    layer: str
-    mtype: str
-    morphology: str
-    size: int
-    depth: tuple[float, float]
-
-
-CLASSES = (
-    CellClass("L4", "L4_TPC", "pyramid", 8, (700, 900)),
-    CellClass("L4", "L4_SSC", "stick", 4, (700, 900)),
-    CellClass("L4", "L4_LBC", "basket", 3, (700, 900)),
-    CellClass("L4", "L4_NGC", "ball", 2, (700, 900)),
-    CellClass("L5", "L5_TPC:A", "pyramid", 16, (900, 1400)),
-    CellClass("L5", "L5_LBC", "basket", 7, (900, 1400)),
+KINDS = (
+    ("pyramidal", "L5_TPC:A"),
+    ("basket", "L5_LBC"),
+    ("pyramidal", "L5_TPC:A"),
+    ("stick", "L5_BP"),
+    ("ball", "L5_NGC"),
 )
-"""In the order of their node ids."""
+"""Morphology and m-type, in turn."""
+
+LEANING = 0.15
+"""Angle by which cells lean, at most [rad]."""
+
+_SEED = 1952
 
 
 def node_properties() -> dict[str, np.ndarray]:
-    """Return the properties of the cells, one array each: texts as objects, positions in um, unit quaternions.
-
-    Pyramidal cells are turned about the y axis alone, so that their apical dendrites rise to the pia; all others are
-    turned in any way.
-    """
+    """Return the properties of the cells, one array each: texts as objects, positions in um, rotations as quaternions."""
     random = np.random.default_rng(_SEED)
-    parts = [_properties(c, random) for c in CLASSES]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _properties(cells: CellClass, random: np.random.Generator) -> dict[str, np.ndarray]:
-    n = cells.size
-    angle, radius = 2 * np.pi * random.random(n), RADIUS * np.sqrt(random.random(n))
-    quaternion = random.normal(size=(4, n))
-    if cells.morphology == _UPRIGHT:
-        quaternion[[1, 3]] = 0.0
-    w, x, y, z = quaternion / np.sqrt((quaternion**2).sum(axis=0))
+    radius, around = RADIUS * np.sqrt(random.random(SIZE)), 2 * np.pi * random.random(SIZE)
+    turn, lean, side = (
+        2 * np.pi * random.random(SIZE),
+        LEANING * random.random(SIZE),
+        2 * np.pi * random.random(SIZE),
+    )
+    # about y, then leaning about a horizontal axis
+    leaning = np.stack(
+        [np.cos(lean / 2), np.sin(lean / 2) * np.cos(side), 0 * lean, np.sin(lean / 2) * np.sin(side)]
+    )
+    turning = np.stack([np.cos(turn / 2), 0 * turn, np.sin(turn / 2), 0 * turn])
+    w, x, y, z = _product(leaning, turning)
+    kinds = [KINDS[i % len(KINDS)] for i in range(SIZE)]
     return {
-        "layer": np.full(n, cells.layer, dtype=object),
-        "mtype": np.full(n, cells.mtype, dtype=object),
-        "morphology": np.full(n, cells.morphology, dtype=object),
-        "x": radius * np.cos(angle),
-        "y": -random.uniform(*cells.depth, n),
-        "z": radius * np.sin(angle),
+        "morphology": np.array([morphology for morphology, _ in kinds], dtype=object),
+        "mtype": np.array([mtype for _, mtype in kinds], dtype=object),
+        "layer": np.full(SIZE, "L5", dtype=object),
+        "x": radius * np.cos(around),
+        "y": random.uniform(*DEPTH, SIZE),
+        "z": radius * np.sin(around),
         "orientation_w": w,
         "orientation_x": x,
         "orientation_y": y,
         "orientation_z": z,
     }
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the product of quaternions (4, n): first b, then a."""
+    (aw, ax, ay, az), (bw, bx, by, bz) = a, b
+    return np.stack(
+        [
+            aw * bw - ax * bx - ay * by - az * bz,
+            aw * bx + ax * bw + ay * bz - az * by,
+            aw * by - ax * bz + ay * bw + az * bx,
+            aw * bz + ax * by - ay * bx + az * bw,
+        ]
+    )

@@ -1,4 +1,4 @@
-"""Writes HDF5 files of SONATA for the examples.
+"""Writes the SONATA files of the example: nodes and reports.
 
 Formats: the SONATA data format (github.com/AllenInstitute/sonata, docs/SONATA_DEVELOPER_GUIDE.md) with the
 enumerated properties (``@library``) of the SONATA extension of the Blue Brain Project. Nothing is compressed: the
@@ -17,24 +17,8 @@ from ephysflow.io.atomic import replacing
 _MAGIC, _VERSION = 0x0A7A, (0, 1)  # by which readers know SONATA
 
 
-@contextmanager
-def sonata_file(path: Path) -> Iterator[h5py.File]:
-    """Give an open file; it appears at `path` when the block ends without an error."""
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["magic"] = np.uint32(_MAGIC)
-        file.attrs["version"] = np.array(_VERSION, dtype=np.uint32)
-        yield file
-
-
 def write_nodes(path: Path, population: str, properties: Mapping[str, np.ndarray]) -> None:
-    """Write the nodes of one population.
-
-    Parameters
-    ----------
-    path : the file
-    population : its name
-    properties : name -> (n,) values: texts as objects, stored as enumerations, or numbers, stored as float32
-    """
+    """Write the nodes of a population: numbers as float32, texts as numbers with a library."""
     with sonata_file(path) as file:
         nodes = file.create_group(f"nodes/{population}")
         n = len(next(iter(properties.values())))
@@ -54,29 +38,38 @@ def write_nodes(path: Path, population: str, properties: Mapping[str, np.ndarray
 def write_report(
     path: Path,
     population: str,
+    values: np.ndarray,
     node_ids: np.ndarray,
     elements: Sequence[np.ndarray],
-    potentials: np.ndarray,
-    time: tuple[float, float, float],
+    times: Sequence[float],
 ) -> None:
     """Write a report of membrane potentials.
 
     Parameters
     ----------
-    path : the file
-    population : whose nodes are reported
+    path : where
+    population : of the nodes
+    values : (frames, elements of all nodes) mV
     node_ids : (n,) ascending
-    elements : of each node the section ids of its columns
-    potentials : (frames, columns), node after node [mV]
-    time : start, end and interval [ms]
+    elements : section ids of the elements of each node
+    times : start, stop and step [ms]
     """
     with sonata_file(path) as file:
         report = file.create_group(f"report/{population}")
-        data = report.create_dataset("data", data=potentials.astype(np.float32))
+        data = report.create_dataset("data", data=values.astype(np.float32))
         data.attrs["units"] = "mV"
         mapping = report.create_group("mapping")
         mapping.create_dataset("node_ids", data=node_ids.astype(np.uint64)).attrs["sorted"] = np.uint8(1)
-        pointers = np.cumsum([0, *map(len, elements)]).astype(np.uint64)
-        mapping.create_dataset("index_pointers", data=pointers)
+        pointers = np.cumsum([0, *(len(ids) for ids in elements)])
+        mapping.create_dataset("index_pointers", data=pointers.astype(np.uint64))
         mapping.create_dataset("element_ids", data=np.concatenate(elements).astype(np.uint32))
-        mapping.create_dataset("time", data=[*time]).attrs["units"] = "ms"
+        mapping.create_dataset("time", data=np.array(times, dtype=np.float64)).attrs["units"] = "ms"
+
+
+@contextmanager
+def sonata_file(path: Path) -> Iterator[h5py.File]:
+    """Make an HDF5 file that readers know as SONATA; it appears when it is complete."""
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["magic"] = np.uint32(_MAGIC)
+        file.attrs["version"] = np.array(_VERSION, dtype=np.uint32)
+        yield file

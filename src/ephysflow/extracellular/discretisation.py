@@ -14,6 +14,9 @@ from ephysflow.extracellular.section_matching import numbered_sections
 from ephysflow.extracellular.section_types import AXON
 from ephysflow.extracellular.stub_axon import part_of_path, stub_path, stub_windows
 
+Line = tuple[int, np.ndarray, np.ndarray, float | None]
+"""Id, points, diameters and length of a section; None for the length of its points."""
+
 MOST_COMPARTMENTS = 32767
 """Of one section; the limit of NEURON's nseg."""
 
@@ -43,19 +46,23 @@ def discretise(
     """
     numbered = numbered_sections(morphology).tolist()
     parts = [morphology.section(k) for k in numbered]
-    lines = [(s + 1, morphology.points[p], morphology.diameters[p]) for s, p in enumerate(parts)]
+    lines: list[Line] = [
+        (s + 1, morphology.points[p], morphology.diameters[p], None) for s, p in enumerate(parts)
+    ]
     if replace_axons:
         n_axon = int(np.count_nonzero(morphology.section_types == AXON))
         windows = stub_windows(stub_lengths)
         path = stub_path(morphology, windows[-1, 1])
         pieces = [part_of_path(*path, *window) for window in windows]
         myelin = max(len(numbered), len(pieces) - 1) + 1
-        stub = [(s, *piece) for s, piece in enumerate(pieces[:-1], start=1)]
-        lines = [*stub, *lines[n_axon:], (myelin, *pieces[-1])]
+        stub: list[Line] = [
+            (s, *piece, length) for s, (piece, length) in enumerate(zip(pieces, stub_lengths, strict=True), 1)
+        ]
+        lines = [*stub[:-1], *lines[n_axon:], (myelin, *stub[-1][1:])]
     counts = [1]
-    for section, points, diameters in lines:
+    for section, points, diameters, length in lines:
         try:
-            counts.append(n_compartments(points, diameters, rule))
+            counts.append(n_compartments(points, diameters, rule, length))
         except ValueError as error:
             raise SimulationError(f"section {section} of morphology {morphology.name!r}: {error}") from None
     if replace_axons and rule.get("stub"):
@@ -64,7 +71,9 @@ def discretise(
     return SectionRuns(np.array([0, *(s for s, *_ in lines)], np.int64), np.array(counts, np.int64))
 
 
-def n_compartments(points: np.ndarray, diameters: np.ndarray, rule: Mapping[str, Any]) -> int:
+def n_compartments(
+    points: np.ndarray, diameters: np.ndarray, rule: Mapping[str, Any], length: float | None = None
+) -> int:
     """Return the number of compartments of a section.
 
     Parameters
@@ -74,6 +83,7 @@ def n_compartments(points: np.ndarray, diameters: np.ndarray, rule: Mapping[str,
     rule : ``odd``: 1 + 2 int(L / length), as Blue Brain's templates; ``max_length``: the fewest that are no longer
         than length; ``d_lambda``: the odd number of Hines & Carnevale (2001), The Neuroscientist 7:123, as NEURON's
         ``stdlib.hoc`` has it: int((L / (d_lambda lambda_f) + 0.999) / 2) 2 + 1
+    length : of the section [um], where it is known better than from its points; None where it is not
 
     Raises
     ------
@@ -81,7 +91,7 @@ def n_compartments(points: np.ndarray, diameters: np.ndarray, rule: Mapping[str,
         if that is more than `MOST_COMPARTMENTS`, as where diameters are 0.
     """
     arc = arc_length(points)
-    length = float(arc[-1])
+    length = float(arc[-1]) if length is None else length
     if length == 0:
         return 1
     if rule["rule"] == "d_lambda":

@@ -1,10 +1,11 @@
 """Morphologies of neurons, read with MorphIO: neurites as polylines in local coordinates.
 
-The origin of coordinates is the position of the node, where the soma is (SONATA extension, morphologies).
+The origin of coordinates is the position of the node. Blue Brain's morphologies have their soma there; those that do
+not are moved (`recentred`).
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class Morphology:
     section_offsets : (S+1,) section k has the points offsets[k] .. offsets[k+1]
     section_types : (S,) AXON, BASAL or APICAL
     parents : (S,) parent of each section, -1 for those that begin at the soma
+    soma_centre : (3,) um; the origin where the file has no soma
     soma_radius : mean distance of the soma's contour from its centre, or the radius of a soma of one or three points,
         or that of a sphere with the surface of a soma of cylinders; 0 where the file has no soma [um]
     """
@@ -49,11 +51,21 @@ class Morphology:
     section_offsets: np.ndarray
     section_types: np.ndarray
     parents: np.ndarray
+    soma_centre: np.ndarray
     soma_radius: float
 
     def section(self, k: int) -> slice:
         """Return which points section k has."""
         return slice(int(self.section_offsets[k]), int(self.section_offsets[k + 1]))
+
+
+def recentred(morphology: Morphology) -> Morphology:
+    """Return a morphology moved so that the centre of its soma is at the origin."""
+    return replace(
+        morphology,
+        points=morphology.points - morphology.soma_centre,
+        soma_centre=np.zeros_like(morphology.soma_centre),
+    )
 
 
 def read_morphology(folders: MorphologyFolders, name: str) -> Morphology:
@@ -169,7 +181,8 @@ def _read(path: Path, in_container: bool, name: str, mtime: int, size: int) -> M
             f"and {APICAL} (apical dendrite)"
         )
     radius = _soma_radius(soma_type, soma_points, soma_diameters)
-    return Morphology(name, points.reshape(-1, 3), diameters, offsets, types, parents, radius)
+    centre = np.asarray(read.soma.center, np.float64) if len(soma_points) else np.zeros(3)
+    return Morphology(name, points.reshape(-1, 3), diameters, offsets, types, parents, centre, radius)
 
 
 def _soma_radius(kind: morphio.SomaType, points: np.ndarray, diameters: np.ndarray) -> float:

@@ -66,6 +66,17 @@ def positions(population: Population, rows: np.ndarray) -> np.ndarray:
     return np.stack([_numbers(population, name, rows) for name in "xyz"], axis=1)
 
 
+def are_recentred(population: Population, rows: np.ndarray) -> np.ndarray:
+    """Return (n,) whether the morphology of each node is moved so that its soma is at the node's position.
+
+    SONATA developer guide: morphologies are, unless the attribute ``recenter`` of a node is 0. Those of Blue Brain's
+    circuits, whose nodes have quaternions, have their soma at the origin already and are left alone to the last bit.
+    """
+    if "recenter" in population.property_names:
+        return _numbers(population, "recenter", rows) != 0
+    return np.full(len(rows), not any(name in population.property_names for name in QUATERNION))
+
+
 def placed(points: np.ndarray, rotation: np.ndarray, position: np.ndarray) -> np.ndarray:
     """Return (n, 3) points of a morphology in the coordinates of the circuit: rotated, then moved.
 

@@ -12,13 +12,13 @@ from ephysflow import paths
 from ephysflow.errors import ConfigurationError, SimulationError
 from ephysflow.extracellular.compartments import Compartments, joined
 from ephysflow.extracellular.discretisation import discretise
-from ephysflow.extracellular.morphologies import morphology_file, read_morphology
-from ephysflow.extracellular.placement import placed, positions, rotations
+from ephysflow.extracellular.morphologies import morphology_file, read_morphology, recentred
+from ephysflow.extracellular.placement import are_recentred, placed, positions, rotations
 from ephysflow.extracellular.positions_file import PopulationPositions, write_positions
 from ephysflow.extracellular.report_sections import (
-    ReportSections,
     SectionRuns,
     read_report_sections,
+    report_nodes,
     report_populations,
 )
 from ephysflow.extracellular.section_matching import cell_compartments, in_walking_order
@@ -126,10 +126,13 @@ def _populations(item: Mapping[str, Any], circuit: CircuitFiles) -> list[str]:
 
 def _population_positions(item: Mapping[str, Any], circuit: CircuitFiles, population: Population) -> _Found:
     """Compute the positions of this chunk's nodes of a population."""
-    report = _report(item, population)
-    node_ids = _chunk(_wanted_nodes(item, population, report), item["chunk"], item["chunks"])
+    node_ids = _chunk(_wanted_nodes(item, population), item["chunk"], item["chunks"])
+    report = None
+    if item["report_file"]:
+        report = read_report_sections(Path(item["report_file"]), population.name, node_ids)
     names = population.property("morphology")[node_ids]
     rotation, position = rotations(population, node_ids), positions(population, node_ids)
+    recentre = are_recentred(population, node_ids)
     folders = circuit.morphologies.get(population.name, circuit.default_morphologies)
     axons = {"replace_axons": item["replace_axons"], "stub_lengths": item["stub_axon"] or ()}
     found = _Found()
@@ -138,6 +141,8 @@ def _population_positions(item: Mapping[str, Any], circuit: CircuitFiles, popula
         name = str(names[i])
         try:
             morphology = read_morphology(folders, name)
+            if recentre[i]:
+                morphology = recentred(morphology)
             cell = cell_compartments(
                 morphology, sections or discretise(morphology, item["discretisation"], **axons), **axons
             )
@@ -168,22 +173,16 @@ def _population_positions(item: Mapping[str, Any], circuit: CircuitFiles, popula
     return found
 
 
-def _report(item: Mapping[str, Any], population: Population) -> ReportSections | None:
-    if not item["report_file"]:
-        return None
-    report = read_report_sections(Path(item["report_file"]), population.name)
-    if len(report.node_ids) and report.node_ids[-1] >= population.size:
-        raise SimulationError(
-            f"{item['report_file']}: has node {report.node_ids[-1]}, but population {population.name!r} has "
-            f"{population.size} nodes; is it the report of another circuit?"
-        )
-    return report
-
-
-def _wanted_nodes(
-    item: Mapping[str, Any], population: Population, report: ReportSections | None
-) -> np.ndarray:
-    node_ids = np.arange(population.size) if report is None else report.node_ids
+def _wanted_nodes(item: Mapping[str, Any], population: Population) -> np.ndarray:
+    """Return the nodes that positions are computed of, ascending."""
+    node_ids = np.arange(population.size)
+    if item["report_file"]:
+        node_ids = report_nodes(Path(item["report_file"]), population.name)
+        if node_ids[-1] >= population.size:
+            raise SimulationError(
+                f"{item['report_file']}: has node {node_ids[-1]}, but population {population.name!r} has "
+                f"{population.size} nodes; is it the report of another circuit?"
+            )
     if item["node_set"] is None:
         return node_ids
     files = [Path(file) for file in item["node_sets_files"]]

@@ -60,20 +60,43 @@ def report_populations(path: Path) -> list[str]:
         return sorted(hdf5.group(file, "report", path))
 
 
-def read_report_sections(path: Path, population: str) -> ReportSections:
-    """Read the sections of all nodes of a population; nodes without compartments are left out.
+def report_nodes(path: Path, population: str) -> np.ndarray:
+    """Return (N,) the nodes of a population in a report that have compartments, ascending.
+
+    Raises
+    ------
+    SimulationError
+        if the file is missing or damaged, or no node has compartments.
+    """
+    with open_report(path, population) as report:
+        node_ids = np.sort(report.node_ids[report.counts > 0])
+    if not len(node_ids):
+        raise SimulationError(f"{path}: population {population!r} has no compartments")
+    return node_ids
+
+
+def read_report_sections(path: Path, population: str, node_ids: np.ndarray | None = None) -> ReportSections:
+    """Read the sections of some nodes of a population.
+
+    Parameters
+    ----------
+    path : of the report
+    population : of the nodes
+    node_ids : (N,) some of `report_nodes`, ascending, and no more is read than lies between the first and the last of
+        them; None for all
 
     Raises
     ------
     SimulationError
         if the file is missing or damaged, or a section of a node is in two places.
     """
+    if node_ids is None:
+        node_ids = report_nodes(path, population)
     with open_report(path, population) as report:
-        order = np.argsort(report.node_ids)
-        node_ids, columns_of = report.node_ids[order], report.columns_of
-        _, nodes, elements = columns_of(node_ids)
+        _, nodes, elements = report.columns_of(node_ids)
     if not len(nodes):
-        raise SimulationError(f"{path}: population {population!r} has no compartments")
+        nothing = np.empty(0, dtype=np.int64)
+        return ReportSections(nothing, nothing, nothing, nothing, nothing)
     begins = np.flatnonzero(np.r_[True, (np.diff(nodes) != 0) | (np.diff(elements) != 0)])
     counts = np.diff(np.r_[begins, len(nodes)])
     run_nodes, run_ids = nodes[begins], elements[begins]
@@ -84,7 +107,6 @@ def read_report_sections(path: Path, population: str) -> ReportSections:
         raise SimulationError(
             f"{path}: compartments of section {run_ids[run]} of node {run_nodes[run]} ({population}) are not together"
         )
-    node_ids = node_ids[np.isin(node_ids, run_nodes)]
     starts = np.searchsorted(run_nodes, node_ids)
     stops = np.searchsorted(run_nodes, node_ids, side="right")
     return ReportSections(node_ids, starts, stops, run_ids, counts)

@@ -15,7 +15,11 @@ import numpy as np
 from ephysflow.errors import ConfigurationError, EphysflowError, SimulationError
 from ephysflow.extracellular.electrode_types import parse_type
 from ephysflow.extracellular.positions_file import PositionsFiles, open_positions
-from ephysflow.extracellular.report_sections import ReportSections, read_report_sections, report_populations
+from ephysflow.extracellular.report_sections import (
+    ReportSections,
+    read_report_sections,
+    report_populations,
+)
 from ephysflow.extracellular.weights_file import COMPLETE, ELECTRODES, FACTORS, NO_UNIT, UNITS
 from ephysflow.sonata import hdf5
 from ephysflow.sonata.nodes import open_population

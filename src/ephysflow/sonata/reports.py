@@ -37,13 +37,18 @@ class ElementReport:
     n_frames: int
     node_ids: np.ndarray
     _pointers: np.ndarray
-    _element_ids: np.ndarray
+    _element_ids: h5py.Dataset
     _data: h5py.Dataset
 
     @property
     def stop(self) -> float:
         """Time [ms] at which the next frame would follow; frames are before it."""
         return self.start + self.n_frames * self.step
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Number of elements of each node."""
+        return np.diff(self._pointers)
 
     def columns_of(self, gids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return where the values of some nodes are.
@@ -64,7 +69,20 @@ class ElementReport:
         counts = self._pointers[node + 1] - self._pointers[node]
         ends = np.cumsum(counts)
         columns = np.arange(counts.sum()) + np.repeat(self._pointers[node] - (ends - counts), counts)
-        return columns, np.repeat(self.node_ids[node], counts), self._element_ids[columns]
+        return columns, np.repeat(self.node_ids[node], counts), self._elements(columns)
+
+    def _elements(self, columns: np.ndarray) -> np.ndarray:
+        """Read the element ids of some columns, and no more than those between the first and the last of them."""
+        if not len(columns):
+            return np.empty(0, dtype=np.int64)
+        first = int(columns.min())
+        with hdf5.naming(self.path, "report"):
+            found = self._element_ids[first : int(columns.max()) + 1].astype(np.int64)
+        if found.min() < 0:
+            raise SimulationError(
+                f"{self.path}: {self._element_ids.name} holds {found.min()}, which is not an id"
+            )
+        return found[columns - first]
 
     def read(self, first: int, last: int, stride: int, columns: np.ndarray) -> np.ndarray:
         """Read the frames ``first, first + stride, ...`` before `last` of some columns.
@@ -148,7 +166,8 @@ def _checked(file: h5py.File, path: Path, population: str) -> ElementReport:
             f"{path}: {data.name} has {n_frames} frames, but {time.name} (start {start}, stop {stop}, step {step}) "
             f"means {(stop - start) / step:.6g}"
         )
-    node_ids, elements = hdf5.ids(mapping, "node_ids", path), hdf5.ids(mapping, "element_ids", path)
+    node_ids = hdf5.ids(mapping, "node_ids", path)
+    elements = hdf5.dataset(mapping, "element_ids", hdf5.INTEGERS, 1, path)
     pointers = hdf5.ids(mapping, "index_pointers" if "index_pointers" in mapping else "index_pointer", path)
     if len(elements) != n_columns:
         raise SimulationError(

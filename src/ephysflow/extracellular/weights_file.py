@@ -24,10 +24,11 @@ import ctypes
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -279,13 +280,25 @@ def _write_nodes(file: h5py.File, contents: WeightsContents) -> None:
 def _write_electrodes(file: h5py.File, contents: WeightsContents) -> None:
     is_bluerecording = contents.layout == "bluerecording"
     position_type, column_type = ("<f8", "<i8") if is_bluerecording else ("<f4", "<u8")
-    references: dict[tuple[str, ...], h5py.Dataset] = {}
+    # what many electrodes say is stored once, under many names: making a dataset takes longer than all coefficients of
+    # an electrode
+    stored: dict[Hashable, h5py.Dataset] = {}
+
+    def store(group: h5py.Group, key: str, value: Any, identity: Hashable) -> None:
+        if identity not in stored:
+            group[key] = value
+            stored[identity] = group[key]
+        else:
+            group[key] = stored[identity]
+
     for column, electrode in enumerate(contents.electrodes):
         group = file.create_group(f"{ELECTRODES}/{electrode.name}")
         group["position"] = np.array(electrode.position, dtype=position_type)
         group["position"].attrs["units"] = "um"
         for key in ("type", "layer", "region"):
-            group[key] = getattr(electrode, key)
+            text = getattr(electrode, key)
+            size = (electrode.radius, electrode.thickness) if key == "type" else ()
+            store(group, key, text, (text, *size))
         for rows in contents.populations:
             where = f"{rows.name}/electrode_id" if contents.layout == "sonata_groups" else rows.name
             group[where] = np.array(column, dtype=column_type)
@@ -296,12 +309,7 @@ def _write_electrodes(file: h5py.File, contents: WeightsContents) -> None:
                 if getattr(electrode, key) is not None:
                     group["type"].attrs[key] = getattr(electrode, key)
         if electrode.reference:
-            # a mean of all electrodes is the same list for each of them: it is stored once, under many names
-            if electrode.reference not in references:
-                group["reference"] = list(electrode.reference)
-                references[electrode.reference] = group["reference"]
-            else:
-                group["reference"] = references[electrode.reference]
+            store(group, "reference", list(electrode.reference), ("reference", electrode.reference))
 
 
 def _attributes(electrode: Electrode, unit: str) -> dict[str, object]:

@@ -8,11 +8,12 @@ CPU seconds are those of all ranks with their launcher, memory is that of the bi
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,10 +66,12 @@ class Case:
 
     @property
     def coefficients(self) -> int:
+        """Number of coefficients."""
         return self.cells * self.compartments * self.electrodes
 
     @property
     def name(self) -> str:
+        """Name of its files."""
         return f"{self.kind}-{self.cells}-{self.compartments}-{self.electrodes}"
 
 
@@ -137,6 +140,13 @@ def run_rank(folder: Path, name: str) -> None:
     electrode_weights(
         Job("electrode_weights", name, json.loads(text), text, "", {}, folder), buffer_mb=BUFFER_MB
     )
+    print(f"peak {peak_memory():.1f} MB", flush=True)
+
+
+def peak_memory() -> float:
+    """Return the largest memory that this process has had [MB]."""
+    status = Path("/proc/self/status").read_text()
+    return float(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
 
 
 def job(folder: Path, case: Case, ranks: int, environment: dict[str, str]) -> Usage:
@@ -145,9 +155,11 @@ def job(folder: Path, case: Case, ranks: int, environment: dict[str, str]) -> Us
     launcher = Path(sys.executable).parent / "mpiexec"
     command = [launcher, "-n", str(ranks), sys.executable, "-m", "mpi4py", __file__]
     os.sync()
-    return usage(
-        [*command, "--rank", str(folder), "--case", case.name], environment, folder / f"{case.name}.log"
-    )
+    log = folder / f"{case.name}.log"
+    used = usage([*command, "--rank", str(folder), "--case", case.name], environment, log)
+    # not what the system says of our children: they begin with our own memory
+    peaks = [float(peak) for peak in re.findall(r"^peak (\S+) MB", log.read_text(), re.MULTILINE)]
+    return replace(used, memory=max(peaks))
 
 
 def kernel(case: Case) -> float:
@@ -303,10 +315,12 @@ def draw(measured: dict[str, list[tuple[int, Usage]]], path: Path) -> None:
 
 
 def said(good: bool) -> str:
+    """Return whether an aim was reached."""
     return "reached" if good else "MISSED"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark, or what one rank of it runs; exit status 1 when an aim is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", type=Path, help="where to draw the growth (PNG)")
     parser.add_argument("--skip-growth", action="store_true")

@@ -1,7 +1,8 @@
 """A configuration against its JSON schema: what is wrong with it, and its defaults."""
 
 import difflib
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -29,7 +30,19 @@ def problems(config: Any, schema: Mapping[str, Any]) -> list[str]:
             found.append(
                 f"{where or 'top level'}: {error.message}" + (f" ({allowed.strip()})" if allowed else "")
             )
-    return found
+    return found + list(_not_finite(config, ""))
+
+
+def _not_finite(value: Any, where: str) -> Iterator[str]:
+    """Yield the places of infinity and NaN, which YAML has and no setting may be."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _not_finite(item, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _not_finite(item, f"{where}.{i}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{where}: {value} is not a finite number"
 
 
 def with_defaults(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:

@@ -14,8 +14,17 @@ import numpy as np
 UNKNOWN_RADIUS = 0.5
 """Taken for compartments whose radius is unknown or 0 [um]: no coefficient may become infinite."""
 
+SMALLEST_RADIUS = 1e-6
+"""Below it, a radius is unknown [um]."""
+
 SERIES_LIMIT = 0.04
 """Below this square of L / (d1 + d2) the series of artanh is used, with a relative error below 1e-15."""
+
+NEARLY_ON = 1.001
+"""Where d1 + d2 is less than this times L, d1 + d2 - L is not computed as such: its digits cancel."""
+
+NO_DIRECTION = 1e-9
+"""A site nearer to an axis than this part of the distances along it is on it: what is left across is rounding."""
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
@@ -50,7 +59,7 @@ def point_source_rows(
         x = (starts[i, 0] + ends[i, 0]) / 2
         y = (starts[i, 1] + ends[i, 1]) / 2
         z = (starts[i, 2] + ends[i, 2]) / 2
-        radius = radii[i] if radii[i] > 0 else UNKNOWN_RADIUS
+        radius = radii[i] if radii[i] > SMALLEST_RADIUS else UNKNOWN_RADIUS
         for s in range(n_sites):
             limit = minimum_distances[s]
             limits[s] = limit if limit == limit else radius
@@ -64,9 +73,9 @@ def point_source_rows(
             near += distance < largest * limits[s]
         if near:
             for s in range(n_sites):
-                site = _moved_out(sites[:, s], x, y, z, x, y, z, limits[s])
-                distance = _scaled_distance(site, x, y, z, scale)
-                out[i, s] = prefactors[s] / distance
+                dx, dy, dz = _moved_out(sites[:, s], x, y, z, x, y, z, limits[s])
+                dx, dy, dz = dx * scale[0], dy * scale[1], dz * scale[2]
+                out[i, s] = prefactors[s] / math.sqrt(dx * dx + dy * dy + dz * dz)
 
 
 @_compiled
@@ -108,7 +117,7 @@ def line_source_rows(
                 scale,
                 out[i : i + 1],
             )
-        radius = radii[i] if radii[i] > 0 else UNKNOWN_RADIUS
+        radius = radii[i] if radii[i] > SMALLEST_RADIUS else UNKNOWN_RADIUS
         for s in range(n_sites):
             limit = minimum_distances[s]
             limits[s] = limit if limit == limit else radius
@@ -142,12 +151,11 @@ def line_source_rows(
             for s in range(n_sites):
                 both = from_start[s] + from_end[s]
                 q = length / both
-                if both < length + 2 * largest * limits[s]:
-                    site = _moved_out(sites[:, s], ax, ay, az, bx, by, bz, limits[s])
-                    both = _scaled_distance(site, ax, ay, az, scale) + _scaled_distance(
-                        site, bx, by, bz, scale
-                    )
-                    out[i, s] = prefactors[s] * math.log1p(2 * length / (both - length)) / length
+                if both < max(length + 2 * largest * limits[s], NEARLY_ON * length):
+                    dx, dy, dz = _moved_out(sites[:, s], ax, ay, az, bx, by, bz, limits[s])
+                    dx, dy, dz = dx * scale[0], dy * scale[1], dz * scale[2]
+                    beyond = _detour(dx, dy, dz, ex, ey, ez, length)
+                    out[i, s] = prefactors[s] * math.log1p(2 * length / beyond) / length
                 elif q * q > SERIES_LIMIT:
                     out[i, s] = prefactors[s] * math.log1p(2 * length / (both - length)) / length
 
@@ -175,11 +183,17 @@ def weighted_sums(
 
 
 @_compiled
-def _scaled_distance(
-    site: tuple[float, float, float], x: float, y: float, z: float, scale: np.ndarray
-) -> float:
-    dx, dy, dz = (site[0] - x) * scale[0], (site[1] - y) * scale[1], (site[2] - z) * scale[2]
-    return math.sqrt(dx * dx + dy * dy + dz * dz)
+def _detour(dx: float, dy: float, dz: float, ex: float, ey: float, ez: float, length: float) -> float:
+    """Return d1 + d2 - L of a site at d and a segment from 0 to e, without cancellation where the site is next to it."""
+    tx, ty, tz = ex / length, ey / length, ez / length
+    along = dx * tx + dy * ty + dz * tz
+    rest = length - along
+    vx, vy, vz = dx - along * tx, dy - along * ty, dz - along * tz
+    squared = vx * vx + vy * vy + vz * vz
+    d1, d2 = math.sqrt(along * along + squared), math.sqrt(rest * rest + squared)
+    first = squared / (d1 + along) if along > 0 else d1 - along
+    second = squared / (d2 + rest) if rest > 0 else d2 - rest
+    return first + second
 
 
 @_compiled
@@ -193,7 +207,7 @@ def _moved_out(
     bz: float,
     limit: float,
 ) -> tuple[float, float, float]:
-    """Return a site that is nearer to a segment than `limit`, moved away from its axis until it is not; others as they are."""
+    """Return where a site is from the start of a segment; one that is nearer to it than `limit` is moved away from its axis."""
     vx, vy, vz = site[0] - ax, site[1] - ay, site[2] - az
     tx, ty, tz = bx - ax, by - ay, bz - az
     length = math.sqrt(tx * tx + ty * ty + tz * tz)
@@ -205,16 +219,12 @@ def _moved_out(
     beyond = max(-along, along - length, 0.0)
     across = math.sqrt(vx * vx + vy * vy + vz * vz)
     if not beyond * beyond + across * across < limit * limit:
-        return site[0], site[1], site[2]
-    if across == 0:  # on the axis: to any side, always the same
+        return site[0] - ax, site[1] - ay, site[2] - az
+    if across <= NO_DIRECTION * (abs(along) + length + limit):  # on the axis: to any side, always the same
         if length == 0 or abs(tx) < 0.6:
             vx, vy, vz = 1 - tx * tx * (length > 0), -tx * ty * (length > 0), -tx * tz * (length > 0)
         else:
             vx, vy, vz = -ty * tx, 1 - ty * ty, -ty * tz
         across = math.sqrt(vx * vx + vy * vy + vz * vz)
     factor = math.sqrt(limit * limit - beyond * beyond) / across
-    return (
-        ax + along * tx + vx * factor,
-        ay + along * ty + vy * factor,
-        az + along * tz + vz * factor,
-    )
+    return along * tx + vx * factor, along * ty + vy * factor, along * tz + vz * factor

@@ -85,7 +85,9 @@ def check_population_names(electrodes: Iterable[Electrode], populations: Sequenc
 def _check_reference(electrode: Electrode, known: Mapping[str, Electrode], where: str) -> None:
     for name in electrode.reference:
         if name not in known:
-            raise ConfigurationError(f"{where}: reference: there is no electrode {name!r}")
+            raise ConfigurationError(
+                f"{where}: reference: there is no electrode {name!r}, which {electrode.name!r} names"
+            )
         if (known[name].csd_array is None) != (electrode.csd_array is None):
             raise ConfigurationError(
                 f"{where}: reference: {name!r} ({known[name].type}) cannot be subtracted from {electrode.name!r} "

@@ -199,6 +199,7 @@ def _write_share(
                 stop = min(start + step, last)
                 rows = _rows_of_file(compute(population, start, stop), stop - start, contents)
                 _write_at(file, place + start * row_bytes, rows, path)
+                del rows  # or two blocks would be in memory while the next one is computed
                 progress.add(stop - start, comm.rank == 0)
         with _naming(path, "flushing to the disk"):
             file.Sync()

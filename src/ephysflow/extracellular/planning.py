@@ -9,6 +9,7 @@ from typing import Any
 from ephysflow.errors import ConfigurationError, SimulationError
 from ephysflow.extracellular.array_settings import resolve_electrodes
 from ephysflow.extracellular.circuit_plan import CircuitPlan, PlannedWeights
+from ephysflow.extracellular.objective_csd import csd_regions
 from ephysflow.extracellular.settings import CircuitSettings, WeightsSettings
 from ephysflow.io.canonical import canonical_json, digest
 from ephysflow.sonata.simulation_config import (
@@ -164,6 +165,10 @@ def _weights_item(
     """Return the settings of the job that computes a weights file, and the field files that it reads."""
     where = f"{settings.where}: weights.{planned.name}"
     electrodes = resolve_electrodes(planned.arrays, where)
+    try:
+        csd_regions(electrodes)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
     fields = [required(Path(name)) for name in dict.fromkeys(e.field for e in electrodes if e.field)]
     item: Mapping[str, Any] = {
         "circuit": settings.name,

@@ -171,9 +171,20 @@ class _Part:
         with _naming(path):
             self.node_ids = hdf5.ids(group, "node_ids", path)
             self.offsets = hdf5.ids(group, "offsets", path)
-            first = hdf5.dataset(group, "first_points", hdf5.INTEGERS, 1, path)
-        self.n_rows = len(first)
-        if len(self.offsets) != len(self.node_ids) + 1 or self.offsets[0] or self.offsets[-1] != self.n_rows:
+            self.n_rows = len(hdf5.dataset(group, "first_points", hdf5.INTEGERS, 1, path))
+            lengths = {
+                name: len(hdf5.dataset(group, name, kinds, ndim, path))
+                for name, kinds, ndim in (
+                    *((name, hdf5.INTEGERS, 1) for name in ("last_points", "section_ids", "section_types")),
+                    ("radii", hdf5.NUMBERS, 1),
+                    ("centres", hdf5.NUMBERS, 2),
+                )
+            }
+            self._n_points = len(hdf5.dataset(group, "xyz", hdf5.NUMBERS, 2, path))
+        counts = np.diff(self.offsets)
+        n_nodes = lengths.pop("centres")
+        fitting = n_nodes == len(self.node_ids) == len(counts) and set(lengths.values()) == {self.n_rows}
+        if not fitting or self.offsets[0] or self.offsets[-1] != self.n_rows or (counts < 0).any():
             raise ResultError(f"{path}: {group.name}: nodes and rows do not fit together")
 
     def compartments(self, a: int, b: int) -> Compartments:
@@ -184,6 +195,10 @@ class _Part:
                 group["last_points"][a:b].astype(np.int64),
             )
             low, high = (int(first.min()), int(last.max()) + 1) if b > a else (0, 0)
+            if not (low >= 0 and high <= self._n_points and (low <= last).all() and (first < high).all()):
+                raise ResultError(
+                    f"{self.path}: {group.name}: compartments and end points do not fit together"
+                )
             xyz = group["xyz"][low:high]
             return Compartments(
                 section_ids=group["section_ids"][a:b],

@@ -42,8 +42,9 @@ LISTED = 20
 
 @dataclass
 class _Found:
-    """Positions of the nodes of a population, as they are found."""
+    """Positions of the nodes of a population, as they are found; `n_wanted` counts those of all chunks."""
 
+    n_wanted: int = 0
     node_ids: list[int] = field(default_factory=list)
     cells: list[Compartments] = field(default_factory=list)
     exclusions: list[dict[str, Any]] = field(default_factory=list)
@@ -68,6 +69,11 @@ def segment_positions(job: Job) -> None:
         name: _population_positions(item, circuit, open_population(circuit, name))
         for name in _populations(item, circuit)
     }
+    if not any(population.n_wanted for population in found.values()):
+        of_set = "" if item["node_set"] is None else f" of node set {item['node_set']!r}"
+        raise SimulationError(
+            f"circuit {item['circuit']}: there are no nodes{of_set} in population {', '.join(found)}"
+        )
     exclusions = [row for population in found.values() for row in population.exclusions]
     if exclusions and item["missing_morphologies"] == "refuse":
         raise SimulationError(_refusal(item["circuit"], exclusions))
@@ -121,12 +127,16 @@ def _populations(item: Mapping[str, Any], circuit: CircuitFiles) -> list[str]:
         raise ConfigurationError(
             f"{where}: has no population {missing[0]!r} (it has {', '.join(there) or 'none'})"
         )
+    if not wanted:
+        kind = "population" if item["report_file"] else "population of type biophysical"
+        raise SimulationError(f"{where}: has no {kind} (it has {', '.join(there) or 'none'})")
     return sorted(wanted)
 
 
 def _population_positions(item: Mapping[str, Any], circuit: CircuitFiles, population: Population) -> _Found:
     """Compute the positions of this chunk's nodes of a population."""
-    node_ids = _chunk(_wanted_nodes(item, population), item["chunk"], item["chunks"])
+    wanted = _wanted_nodes(item, population)
+    node_ids = _chunk(wanted, item["chunk"], item["chunks"])
     report = None
     if item["report_file"]:
         report = read_report_sections(Path(item["report_file"]), population.name, node_ids)
@@ -135,7 +145,7 @@ def _population_positions(item: Mapping[str, Any], circuit: CircuitFiles, popula
     recentre = are_recentred(population, node_ids)
     folders = circuit.morphologies.get(population.name, circuit.default_morphologies)
     axons = {"replace_axons": item["replace_axons"], "stub_lengths": item["stub_axon"] or ()}
-    found = _Found()
+    found = _Found(len(wanted))
     for i, node_id in enumerate(node_ids.tolist()):
         sections = report.runs_of(node_id) if report is not None else None
         name = str(names[i])

@@ -34,6 +34,7 @@ import h5py
 import numpy as np
 
 from ephysflow.errors import ConfigurationError, ResultError, SimulationError
+from ephysflow.extracellular.electrode_types import OBJECTIVE_CSD
 from ephysflow.extracellular.electrodes import Electrode
 
 ELECTRODES, FACTORS = "electrodes", "scaling_factors"
@@ -295,10 +296,12 @@ def _write_electrodes(file: h5py.File, contents: WeightsContents) -> None:
         group = file.create_group(f"{ELECTRODES}/{electrode.name}")
         group["position"] = np.array(electrode.position, dtype=position_type)
         group["position"].attrs["units"] = "um"
-        for key in ("type", "layer", "region"):
-            text = getattr(electrode, key)
-            size = (electrode.radius, electrode.thickness) if key == "type" else ()
-            store(group, key, text, (text, *size))
+        kind = electrode.type
+        if is_bluerecording and electrode.csd_array is not None:
+            kind = OBJECTIVE_CSD + electrode.method  # its sizes are attributes there
+        store(group, "type", kind, (kind, electrode.radius, electrode.thickness))
+        for key in ("layer", "region"):
+            store(group, key, getattr(electrode, key), getattr(electrode, key))
         for rows in contents.populations:
             where = f"{rows.name}/electrode_id" if contents.layout == "sonata_groups" else rows.name
             group[where] = np.array(column, dtype=column_type)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ephysflow import paths
-from ephysflow.errors import ConfigurationError
+from ephysflow.errors import ConfigurationError, SimulationError
 from ephysflow.extracellular.array_settings import check_population_names, resolve_electrodes
 from ephysflow.extracellular.coefficients import (
     Model,
@@ -57,6 +57,11 @@ def electrode_weights(job: Job, expected_ranks: int | None = None, buffer_mb: in
         model = _model(item)
         files = [paths.positions(job.results, item["circuit"], str(i)) for i in range(item["chunks"])]
         with open_positions(files) as positions:
+            if not positions.names:
+                raise SimulationError(
+                    f"circuit {item['circuit']}: no cell has a position (why: the tables of exclusions in "
+                    f"{files[0].parent})"
+                )
             check_population_names(model.electrodes, positions.names)
             if not comm.rank:
                 comm.Barrier()

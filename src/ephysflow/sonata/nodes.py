@@ -352,7 +352,10 @@ def _accepted(key: str, rule: Any, population: Population, where: str) -> Iterat
     if key in NODE_ID_KEYS and key not in population.property_names:
         yield _with_ids(_listed(rule), population.size, where)
         return
-    values = population.property(key)
+    try:
+        values = population.property(key)
+    except SimulationError as error:
+        raise SimulationError(f"{where}: {error}") from None
     texts = values.dtype == object
     if not isinstance(rule, Mapping):
         wanted = _listed(rule)

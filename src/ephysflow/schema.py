@@ -25,6 +25,8 @@ def problems(config: Any, schema: Mapping[str, Any]) -> list[str]:
                 hint = f"; did you mean {close[0]}?" if close else ""
                 place = f"{where}.{key}" if where else str(key)
                 found.append(f"{place}: unknown key{hint} (known here: {', '.join(known)})")
+        elif error.validator == "not":  # a key of another tool: its description says what to do instead
+            found.append(f"{where}: {error.schema['description']}")
         else:
             allowed = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
             found.append(

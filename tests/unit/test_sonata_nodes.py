@@ -9,7 +9,7 @@ import pytest
 
 from ephysflow.errors import SimulationError
 from ephysflow.sonata.nodes import node_set_ids, open_population
-from ephysflow.sonata.simulation_config import CircuitFiles, NodesFile
+from ephysflow.sonata.simulation_config import CircuitFiles, MorphologyFolders, NodesFile
 
 TEXT = h5py.string_dtype()
 
@@ -41,7 +41,7 @@ def write_nodes(path, population="a", node_type_id=(-1,) * 6, groups=None, **mor
 
 
 def circuit_of(*nodes):
-    return CircuitFiles(Path("circuit.json"), nodes, None, "")
+    return CircuitFiles(Path("circuit.json"), nodes, None, "", {}, MorphologyFolders(), {})
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import io
 import math
 import re
 import shutil
+import struct
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from ..circuits import Failures, run_circuit, run_planned
 from ..small_circuit import (
     BASKET,
     POPULATION,
+    PYRAMID,
     SECTIONS,
     SIZE,
     circuit_config,
@@ -333,6 +335,88 @@ def test_names_of_morphologies_are_no_paths(name):
     _, failures = run(damage, chunks=1)
     assert says(one_failure(failures), ("3 cells", "is not"))
     assert made() == set()
+
+
+def container(basket: Mapping[str, Any] | bytes) -> Damage:
+    """Put the morphologies into an HDF5 container, that of ``basket`` by its datasets; bytes: in place of the container."""
+
+    def damage(folder: Path) -> None:
+        path = folder / "morphologies.h5"
+        write_json(
+            folder / "circuit_config.json",
+            circuit_config(morphologies_dir=None, alternate_morphologies={"h5v1": "$HERE/morphologies.h5"}),
+        )
+        if isinstance(basket, bytes):
+            path.write_bytes(basket)
+            return
+        write_container(path, {"pyramid": PYRAMID, "basket": BASKET})
+        with h5py.File(path, "a") as file:
+            for name, values in basket.items():
+                if values is None:
+                    del file[name]
+                elif isinstance(values, tuple):
+                    declared(name, values)(file)
+                else:
+                    set_values(name, values)(file)
+
+    return damage
+
+
+def write_container(path: Path, morphologies: Mapping[str, Sequence[tuple[int, list[tuple[int, ...]], int]]]) -> None:
+    with h5py.File(path, "w") as file:
+        for name, sections in morphologies.items():
+            points: list[tuple[int, ...]] = [(0, 0, 0, 12)]
+            structure, last = [(0, 1, -1)], [points[0]]
+            for kind, of_section, parent in sections:
+                number = 0 if parent == 1 else len(structure) + parent
+                structure.append((len(points), kind, number))
+                points += [*([last[number]] if number else []), *((*point, 1) for point in of_section)]
+                last.append(points[-1])
+            file[f"{name}/points"] = np.array(points, dtype=float)
+            file[f"{name}/structure"] = np.array(structure)
+
+
+CONTAINERS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
+    "no such morphology": ({"basket": None}, ("'basket' is not there", "morphologies.h5")),
+    "no points": ({"basket/points": None}, ("morphologies.h5", "/basket/points is missing")),
+    "no structure": ({"basket/structure": None}, ("morphologies.h5", "/basket/structure is missing")),
+    "points of two numbers": ({"basket/points": np.zeros((9, 2))}, ("morphologies.h5",)),
+    "points that are texts": ({"basket/points": ["a", "b"]}, ("morphologies.h5", "points", "needed are numbers")),
+    "points that are declared and not there": (
+        {"basket/points": (10**12, 4)},
+        ("/basket/points declares (1000000000000, 4) values, but the file does not hold them",),
+    ),
+    "structure beyond the points": (
+        {"basket/structure": [(0, 1, -1), (1, 3, 0), (10**6, 3, 1)]},
+        ("morphologies.h5",),
+    ),
+    "structure that goes back": ({"basket/structure": [(0, 1, -1), (9, 3, 0), (3, 3, 0)]}, ("morphologies.h5",)),
+    "negative structure": ({"basket/structure": [(0, 1, -1), (-5, 3, 0)]}, ("morphologies.h5",)),
+    "parent that comes later": ({"basket/structure": [(0, 1, -1), (1, 3, 2), (3, 3, 0)]}, ("morphologies.h5",)),
+    "parent that is not there": ({"basket/structure": [(0, 1, -1), (1, 3, 99)]}, ("morphologies.h5",)),
+    "NaN": ({"basket/points": np.full((13, 4), np.nan)}, ("morphologies.h5", "not a finite number")),
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_broken_morphology_in_a_container(name, capfd):
+    change, wanted = CONTAINERS[name]
+    _, failures = run(container(change), chunks=1)
+    assert says(one_failure(failures), ("3 cells", *wanted))
+    assert "HDF5-DIAG" not in capfd.readouterr().err
+    assert made() == set()
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", bytes(5000)], ids=["empty", "text", "zeros"])
+def test_a_container_that_is_none(content):
+    _, failures = run(container(content), chunks=1)
+    assert says(one_failure(failures), ("6 cells", "morphologies.h5 is not HDF5"))
+    assert made() == set()
+
+
+def test_morphologies_in_a_container(good):
+    run_well(container({}))
+    assert np.allclose(coefficients("points").reshape(good["points"].shape)[:, 1:], good["points"][:, 1:], rtol=1e-6)
 
 
 USABLE: dict[str, Sequence[str] | str] = {
@@ -1163,7 +1247,7 @@ WRONG_FIELDS: dict[str, tuple[Damage, dict[str, Any], tuple[str, ...]]] = {
         ("field.npz", "/x", "missing"),
     ),
     "values that are declared and not there": (
-        with_potential(bytes(1000), (5, 5, 5)),
+        with_potential(bytes(800), (5, 5, 5)),
         {},
         ("field.npz: potential declares (5, 5, 5) values, but the file does not hold them",),
     ),

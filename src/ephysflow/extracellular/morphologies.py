@@ -148,6 +148,8 @@ def _read(path: Path, in_container: bool, name: str, mtime: int, size: int) -> M
     # warnings are collected and dropped: they would be thousands of lines for some circuits
     warnings = morphio.WarningHandlerCollector()
     try:
+        if path.suffix == ".h5":
+            _check_sizes(path, name if in_container else "/")
         if in_container:
             with morphio.Collection(str(path)) as container:
                 read = container.load(name, warning_handler=warnings)
@@ -162,7 +164,7 @@ def _read(path: Path, in_container: bool, name: str, mtime: int, size: int) -> M
         parents = np.full(len(types), -1, dtype=np.int64)
         for parent, children in read.connectivity.items():
             parents[children] = parent
-    except (morphio.MorphioError, RuntimeError, ValueError, OSError) as error:
+    except (morphio.MorphioError, RuntimeError, ValueError, OSError, MemoryError) as error:
         reason = " ".join(COLOURS.sub("", str(error)).split())
         raise SimulationError(f"{where} cannot be read: {reason[:500]}") from None
     if not len(soma_points) and not len(types):
@@ -183,6 +185,14 @@ def _read(path: Path, in_container: bool, name: str, mtime: int, size: int) -> M
     radius = _soma_radius(soma_type, soma_points, soma_diameters)
     centre = np.asarray(read.soma.center, np.float64) if len(soma_points) else np.zeros(3)
     return Morphology(name, points.reshape(-1, 3), diameters, offsets, types, parents, centre, radius)
+
+
+def _check_sizes(path: Path, group: str) -> None:
+    """Refuse datasets that declare more than the file holds: MorphIO would reserve memory for them."""
+    with hdf5.opened(path, "morphology") as file:
+        parent = hdf5.group(file, group, path)
+        for name in ("points", "structure"):
+            hdf5.dataset(parent, name, hdf5.NUMBERS, 2, path)
 
 
 def _soma_radius(kind: morphio.SomaType, points: np.ndarray, diameters: np.ndarray) -> float:

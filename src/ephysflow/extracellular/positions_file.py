@@ -29,6 +29,8 @@ from ephysflow.io.atomic import replacing
 from ephysflow.io.provenance import Provenance
 from ephysflow.sonata import hdf5
 
+PICKLES = (".pkl", ".pickle")
+
 PROVENANCE = "provenance"
 """Dataset with the record of where a file came from: it may be longer than an attribute can be."""
 
@@ -230,6 +232,11 @@ def open_positions(paths: Sequence[Path]) -> Iterator[PositionsFiles]:
     with ExitStack() as stack:
         files = []
         for path in paths:
+            if path.suffix in PICKLES:
+                raise ResultError(
+                    f"{path}: pickles of BlueRecording are not read, as they can run any code; compute the positions anew: "
+                    "snakemake --cores 2 --configfile CONFIG results/extracellular/CIRCUIT/positions/0.h5"
+                )
             with _naming(path):
                 files.append((path, stack.enter_context(h5py.File(path, "r"))))
         yield PositionsFiles(files)

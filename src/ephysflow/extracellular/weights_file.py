@@ -26,7 +26,7 @@ import os
 import shutil
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,7 @@ class WeightsContents:
     unit : mV/nA or V/nA
     precision : float64 or float32
     provenance : text that is kept in the file
+    versions : package -> version, of the packages that change numbers
     """
 
     electrodes: Sequence[Electrode]
@@ -98,6 +99,7 @@ class WeightsContents:
     unit: str
     precision: str
     provenance: str
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def dtype(self) -> np.dtype:
@@ -143,6 +145,8 @@ def create(path: Path, contents: WeightsContents) -> dict[str, int]:
             file.attrs["layout"] = contents.layout
             file.attrs["units"] = contents.unit
             file.attrs["column_of_ones"] = np.uint8(contents.column_of_ones)
+            for package, version in contents.versions.items():
+                file.attrs[f"version_{package}"] = version
             file.attrs[COMPLETE] = np.uint8(0)
             # last, so that all before is written by this process alone
             places = {rows.name: _reserve_factors(file, rows, contents) for rows in contents.populations}

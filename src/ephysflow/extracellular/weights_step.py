@@ -79,6 +79,7 @@ def electrode_weights(job: Job, expected_ranks: int | None = None, buffer_mb: in
                 unit=item["unit"],
                 precision=item["precision"],
                 provenance=provenance,
+                versions=job.versions,
             )
             write_weights(
                 comm,

@@ -299,6 +299,13 @@ def test_every_coefficient_is_positive_and_bounded_by_its_smallest_distance(
 
 
 @given(start=POINTS, end=POINTS, site=POINTS, shift=POINTS, radius=st.floats(0.1, 20))
+@example(
+    start=np.array([0, 0, 1e-5]),
+    end=np.array([0, 350.0, 0]),
+    site=np.zeros(3),
+    shift=np.zeros(3),
+    radius=3.0,
+)
 @settings(deadline=None)
 def test_moved_mirrored_and_turned_round_segments_give_the_same(start, end, site, shift, radius):
     for kernel in KERNELS:

@@ -128,7 +128,7 @@ def test_rows_have_the_same_bits_however_they_are_cut_and_buffered(monkeypatch):
 
 def test_a_cutoff_is_from_the_electrode_to_the_midpoint():
     starts = np.array([[90, 0, 0], [91, 0, 0], [99, 0, 0], [np.nan, 0, 0]])
-    ends = starts + [20, 0, 0]
+    ends = starts + np.array([20, 0, 0])
     found = coefficients(
         [electrode(cutoff=100.0), electrode(), disk(30, 20, (1, 0, 0), cutoff=100.0)], starts, ends
     )

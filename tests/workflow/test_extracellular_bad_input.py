@@ -292,6 +292,34 @@ def test_cells_without_positions_get_nan_and_nobody_else_is_moved(name, good):
     ]
 
 
+AROUND = {"bottom": -5000, "top": 5000, "sigma_below": 0, "sigma_above": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_array"),
+    [
+        *((kind, {"cutoff": 50}) for kind in ("PointSource", "LineSource")),
+        *((kind, {"slice": AROUND}) for kind in ("PointSource", "LineSource")),
+        ("LineSource", {"contact": {"radius": 5, "normal": [1, 0, 0], "points": 5}}),
+        ("LineSource", {"sigma": {"x": 0.2, "y": 0.3, "z": 0.4}}),
+        ("PointSource", {"minimum_distance": 20, "reference": "probe0"}),
+        ("ObjectiveCSD_Sphere", {}),
+        ("ObjectiveCSD_Disk_100", {}),
+        ("ObjectiveCSD_Plane", {}),
+    ],
+    ids=str,
+)
+def test_with_every_method_only_cells_without_positions_are_nan(kind, of_array):
+    def damage(folder: Path) -> None:
+        write_electrodes(folder / "probe.csv", kind, 3)
+        without("morphologies/basket.swc")(folder)
+
+    run_well(damage, missing_morphologies="nan", **weights(**of_array))
+    found = coefficients("probe").reshape(SIZE, COMPARTMENTS, 3)
+    assert np.isnan(found[1::2]).all()
+    assert np.isfinite(found[::2]).all()
+
+
 def test_without_exclusions_nothing_is_said():
     plan = run_well(missing_morphologies="nan")
     assert exclusions() == []
@@ -362,39 +390,53 @@ def container(basket: Mapping[str, Any] | bytes) -> Damage:
     return damage
 
 
-def write_container(path: Path, morphologies: Mapping[str, Sequence[tuple[int, list[tuple[int, ...]], int]]]) -> None:
+def write_container(
+    path: Path, morphologies: Mapping[str, Sequence[tuple[int, list[tuple[int, ...]], int]]]
+) -> None:
     with h5py.File(path, "w") as file:
         for name, sections in morphologies.items():
-            points: list[tuple[int, ...]] = [(0, 0, 0, 12)]
+            points: list[tuple[int, ...]] = [(6, 0, 0, 1), (0, 6, 0, 1), (-6, 0, 0, 1), (0, -6, 0, 1)]
             structure, last = [(0, 1, -1)], [points[0]]
             for kind, of_section, parent in sections:
                 number = 0 if parent == 1 else len(structure) + parent
                 structure.append((len(points), kind, number))
                 points += [*([last[number]] if number else []), *((*point, 1) for point in of_section)]
                 last.append(points[-1])
-            file[f"{name}/points"] = np.array(points, dtype=float)
+            file[f"{name}/points"] = np.array(points, dtype=np.float32)
             file[f"{name}/structure"] = np.array(structure)
 
 
 CONTAINERS: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
     "no such morphology": ({"basket": None}, ("'basket' is not there", "morphologies.h5")),
-    "no points": ({"basket/points": None}, ("morphologies.h5", "/basket/points is missing")),
-    "no structure": ({"basket/structure": None}, ("morphologies.h5", "/basket/structure is missing")),
-    "points of two numbers": ({"basket/points": np.zeros((9, 2))}, ("morphologies.h5",)),
-    "points that are texts": ({"basket/points": ["a", "b"]}, ("morphologies.h5", "points", "needed are numbers")),
+    "no points": ({"basket/points": None}, ("morphologies.h5", "Missing points or structure")),
+    "no structure": ({"basket/structure": None}, ("morphologies.h5", "Missing points or structure")),
+    "points of two numbers": ({"basket/points": np.zeros((9, 2), np.float32)}, ("morphologies.h5",)),
+    "points that are texts": (
+        {"basket/points": ["a", "b"]},
+        ("morphologies.h5", "points", "needed are numbers"),
+    ),
     "points that are declared and not there": (
         {"basket/points": (10**12, 4)},
         ("/basket/points declares (1000000000000, 4) values, but the file does not hold them",),
     ),
     "structure beyond the points": (
-        {"basket/structure": [(0, 1, -1), (1, 3, 0), (10**6, 3, 1)]},
+        {"basket/structure": [(0, 1, -1), (4, 3, 0), (10**6, 3, 1)]},
         ("morphologies.h5",),
     ),
-    "structure that goes back": ({"basket/structure": [(0, 1, -1), (9, 3, 0), (3, 3, 0)]}, ("morphologies.h5",)),
+    "structure that goes back": (
+        {"basket/structure": [(0, 1, -1), (9, 3, 0), (6, 3, 0)]},
+        ("morphologies.h5",),
+    ),
     "negative structure": ({"basket/structure": [(0, 1, -1), (-5, 3, 0)]}, ("morphologies.h5",)),
-    "parent that comes later": ({"basket/structure": [(0, 1, -1), (1, 3, 2), (3, 3, 0)]}, ("morphologies.h5",)),
-    "parent that is not there": ({"basket/structure": [(0, 1, -1), (1, 3, 99)]}, ("morphologies.h5",)),
-    "NaN": ({"basket/points": np.full((13, 4), np.nan)}, ("morphologies.h5", "not a finite number")),
+    "parent that comes later": (
+        {"basket/structure": [(0, 1, -1), (4, 3, 2), (6, 3, 0)]},
+        ("morphologies.h5",),
+    ),
+    "parent that is not there": ({"basket/structure": [(0, 1, -1), (4, 3, 99)]}, ("morphologies.h5",)),
+    "NaN": (
+        {"basket/points": np.full((30, 4), np.nan, np.float32)},
+        ("morphologies.h5", "not a finite number"),
+    ),
 }
 
 
@@ -416,7 +458,9 @@ def test_a_container_that_is_none(content):
 
 def test_morphologies_in_a_container(good):
     run_well(container({}))
-    assert np.allclose(coefficients("points").reshape(good["points"].shape)[:, 1:], good["points"][:, 1:], rtol=1e-6)
+    assert np.allclose(
+        coefficients("points").reshape(good["points"].shape)[:, 1:], good["points"][:, 1:], rtol=1e-6
+    )
 
 
 USABLE: dict[str, Sequence[str] | str] = {
@@ -608,6 +652,41 @@ def test_a_damaged_circuit_or_report_is_named(name):
 )
 def test_an_unknown_population_is_refused_before_any_job(settings, wanted, capsys):
     refused_by_validate(capsys, None, settings, wanted)
+
+
+def with_population(name: str) -> Damage:
+    """Give the population of the circuit another name, everywhere."""
+
+    def damage(folder: Path) -> None:
+        with h5py.File(folder / "nodes.h5", "a") as file:
+            file.move(NODES, f"/nodes/{name}")
+        write_report(folder / "compartments.h5", dict.fromkeys(range(SIZE), SECTIONS), name)
+        circuit = circuit_config()
+        circuit["networks"]["nodes"][0]["populations"] = {name: {"type": "biophysical"}}
+        write_json(folder / "circuit_config.json", circuit)
+
+    return damage
+
+
+@pytest.mark.parametrize("name", ["electrodes", "provenance", "position", "reference"])
+def test_populations_whose_names_mean_something_in_our_files(name):
+    _, failures = run(with_population(name), chunks=1)
+    for error in failures.values():
+        assert says(
+            error,
+            (
+                f"population {name!r} cannot be in a",
+                "part of the format, has that name" if name != "provenance" else "part of the format",
+            ),
+        )
+    assert not {"probe.h5", "points.h5"} & made()
+    assert failures
+
+
+@pytest.mark.parametrize("name", ["a b", "..cells", "ephysflow", "\u00e9", "complete", "x" * 200])
+def test_populations_of_strange_names(name, good):
+    run_well(with_population(name))
+    assert np.array_equal(coefficients("probe", name).reshape(good["probe"].shape), good["probe"])
 
 
 @pytest.mark.parametrize(

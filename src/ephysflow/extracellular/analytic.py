@@ -216,6 +216,8 @@ def _moved_out(
         tx, ty, tz = tx / length, ty / length, tz / length
         along = vx * tx + vy * ty + vz * tz
         vx, vy, vz = vx - along * tx, vy - along * ty, vz - along * tz
+        left = vx * tx + vy * ty + vz * tz  # along the axis, by rounding
+        vx, vy, vz = vx - left * tx, vy - left * ty, vz - left * tz
     beyond = max(-along, along - length, 0.0)
     across = math.sqrt(vx * vx + vy * vy + vz * vz)
     if not beyond * beyond + across * across < limit * limit:

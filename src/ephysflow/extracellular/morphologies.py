@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import h5py
 import morphio
 import numpy as np
 
@@ -148,7 +149,7 @@ def _read(path: Path, in_container: bool, name: str, mtime: int, size: int) -> M
     # warnings are collected and dropped: they would be thousands of lines for some circuits
     warnings = morphio.WarningHandlerCollector()
     try:
-        if path.suffix == ".h5":
+        if h5py.is_hdf5(path):
             _check_sizes(path, name if in_container else "/")
         if in_container:
             with morphio.Collection(str(path)) as container:
@@ -192,7 +193,8 @@ def _check_sizes(path: Path, group: str) -> None:
     with hdf5.opened(path, "morphology") as file:
         parent = hdf5.group(file, group, path)
         for name in ("points", "structure"):
-            hdf5.dataset(parent, name, hdf5.NUMBERS, 2, path)
+            if name in parent:
+                hdf5.dataset(parent, name, hdf5.NUMBERS, 2, path)
 
 
 def _soma_radius(kind: morphio.SomaType, points: np.ndarray, diameters: np.ndarray) -> float:

@@ -71,7 +71,16 @@ def write_positions(
     path : where
     populations : name -> its nodes
     provenance : kept in the file
+
+    Raises
+    ------
+    SimulationError
+        if a population has the name of the record of provenance.
     """
+    if PROVENANCE in populations:
+        raise SimulationError(
+            f"population {PROVENANCE!r} cannot be in a file of positions: a part of the format has that name"
+        )
     with replacing(path) as temporary, h5py.File(temporary, "w", track_order=False) as file:
         for name, found in populations.items():
             group = file.create_group(name)
@@ -235,7 +244,7 @@ def open_positions(paths: Sequence[Path]) -> Iterator[PositionsFiles]:
             if path.suffix in PICKLES:
                 raise ResultError(
                     f"{path}: pickles of BlueRecording are not read, as they can run any code; compute the positions anew: "
-                    "snakemake --cores 2 --configfile CONFIG results/extracellular/CIRCUIT/positions/0.h5"
+                    "snakemake --cores 2 results/extracellular/CIRCUIT/positions/0.h5 --configfile CONFIG"
                 )
             with _naming(path):
                 files.append((path, stack.enter_context(h5py.File(path, "r"))))

@@ -82,14 +82,14 @@ def _pages(name: str, positions: PositionsFiles, weights: _Weights) -> Iterator[
     middle = np.concatenate([midpoints(positions.compartments(name, r, r + 1)) for r in rows.tolist()])
     distances = np.linalg.norm(middle[:, None, :] - weights.contacts[shown], axis=2)
     factors = np.array([weights.factors[name][r, : len(weights.names)] for r in rows.tolist()])
+    size = np.abs(factors[:, weights.has_unit])
+    if not (np.isfinite(size) & (size > 0)).any():  # all cells without a morphology, or cut off
+        return
     labels = [weights.names[k] for k in shown]
     title = (
         f"{name}: {len(rows)} of {offsets[-1]} compartments, {len(shown)} of {len(weights.names)} electrodes"
     )
     yield distance_figure(title, distances, factors[:, shown], labels, weights.unit)
-    size = np.abs(factors[:, weights.has_unit])
-    if not np.isfinite(size).any():
-        return
     row, best = np.unravel_index(np.nanargmax(size), size.shape)
     electrode = int(np.flatnonzero(weights.has_unit)[best])
     node = int(np.searchsorted(offsets, rows[row], side="right") - 1)

@@ -612,6 +612,10 @@ DAMAGED: dict[str, tuple[Damage, tuple[str, ...]]] = {
         in_hdf5("nodes.h5", set_values(f"{NODES}/0/morphology", np.arange(SIZE))),
         ("morphology",),
     ),
+    "morphologies that are no text": (
+        in_hdf5("nodes.h5", set_values(f"{NODES}/0/morphology", np.array([b"\xff"] * SIZE, dtype=object))),
+        ("nodes.h5: property 'morphology' of population 'cells' cannot be read", "utf-8"),
+    ),
     "a part of an orientation": (
         in_hdf5("nodes.h5", lambda file: file.pop(f"{NODES}/0/orientation_w")),
         ("'cells'", "an orientation needs orientation_w, orientation_x"),

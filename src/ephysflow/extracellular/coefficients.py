@@ -29,6 +29,9 @@ FIELD_QUANTITIES = {"Reciprocity": "potential", "DipoleReciprocity": "electric_f
 OBJECTIVE_CSD = ("Sphere", "Disk", "Plane")
 """Methods whose coefficients are 0 or 1: the sum of the currents in a region."""
 
+LISTED = 20
+"""Electrodes that an error names."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -130,8 +133,13 @@ def refuse_outside(model: Model, counts: np.ndarray, total: int) -> None:
     lines = []
     for electrode, count in zip(model.electrodes, counts.tolist(), strict=True):
         if count:
-            of = "its slice" if electrode.slice is not None else f"the grid of its field {electrode.field}"
+            of = (
+                "its slice"
+                if electrode.slice is not None
+                else f"the grid of its field {electrode.field} (outside_field: nan gives them NaN)"
+            )
             lines.append(f"electrode {electrode.name!r}: {count} of {total} compartments are outside {of}")
+    if len(lines) > LISTED:
+        lines[LISTED:] = [f"and {len(lines) - LISTED} more electrodes"]
     if lines:
-        advice = " (outside_field: nan gives them NaN)" if any("field" in line for line in lines) else ""
-        raise SimulationError("\n".join(lines) + advice)
+        raise SimulationError("\n".join(lines))

@@ -194,7 +194,7 @@ def _of_single_group(path: Path, population: str, name: str, size: int) -> np.nd
             library = np.array(nodes.enumeration_values(name), dtype=object)
             return _labels(library, nodes.get_enumeration(name, everything), f"{path}: {name}")
         values = np.asarray(nodes.get_attribute(name, everything))
-    except (libsonata.SonataError, RuntimeError) as error:
+    except (libsonata.SonataError, RuntimeError, UnicodeDecodeError) as error:
         raise SimulationError(
             f"{path}: property {name!r} of population {population!r} cannot be read: {error}"
         ) from None

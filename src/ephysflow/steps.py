@@ -42,9 +42,7 @@ STEPS = {
     "segment_positions": Step(
         ("ephysflow.extracellular.positions_step",), ("numpy", "h5py", "libsonata", "morphio")
     ),
-    "electrode_weights": Step(
-        ("ephysflow.extracellular.weights_step",), ("ephysflow", "numpy", "h5py", "numba")
-    ),
+    "electrode_weights": Step(("ephysflow.extracellular.weights_step",), ("numpy", "h5py", "numba")),
     "plot_weights": Step(("ephysflow.plots.extracellular_step",), ("matplotlib",)),
     "plot_parameter_sweep": Step(("ephysflow.plots.campaign_steps",), ("matplotlib",)),
 }

@@ -11,7 +11,7 @@ import pytest
 from tests.circuits import run_circuit
 
 from ephysflow import paths
-from ephysflow.extracellular.positions_file import open_positions
+from ephysflow.extracellular.positions_file import PositionsFiles
 
 NO_CLAMP = 1e-6
 """Distance [um] below which nothing is clamped: BlueRecording never does (defect 7)."""
@@ -59,8 +59,7 @@ def test_a_file_is_that_of_bluerecording_but_for_its_defects(shared, tmp_path, m
     assert (a[:, -1] == 1).all()
     # the second piece of the stub of node 2 follows the path of its axon (defect 6)
     positions = paths.positions(Path("results"), "c", "0")
-    with open_positions([positions]) as found:
-        sections = found.compartments("popA", 0, len(a)).section_ids
+    sections = PositionsFiles([positions]).compartments("popA", 0, len(a)).section_ids
     moved = (np.arange(len(a)) >= 62) & (sections == 2)
     assert moved.sum() == 3
     np.testing.assert_allclose(a[~moved, :11], b[~moved, :11], rtol=1e-10)
@@ -79,8 +78,8 @@ def test_a_real_cell(shared, tmp_path, monkeypatch, kind):
     with h5py.File(path) as ours, h5py.File(folder / f"coeffs_{kind}.h5") as theirs:
         name = "electrodes/S1nonbarrel_neurons/scaling_factors"
         a, b = ours[name][:], theirs[name][:, :-1]
-    with open_positions([paths.positions(Path("results"), "c", "0")]) as found:
-        cell = found.compartments("S1nonbarrel_neurons", 0, len(a))
+    positions = PositionsFiles([paths.positions(Path("results"), "c", "0")])
+    cell = positions.compartments("S1nonbarrel_neurons", 0, len(a))
     same = ~np.isin(cell.section_ids, (1, 2, 361))
     assert same.sum() > 1000
     assert not np.isin(cell.section_types[same], (2, 7)).any()

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ephysflow.errors import SimulationError
-from ephysflow.extracellular.morphologies import SUBFOLDERS, morphology_file, read_morphology, recentred
+from ephysflow.extracellular.morphologies import morphology_file, read_morphology, recentred
 from ephysflow.extracellular.section_types import APICAL, AXON, BASAL
-from ephysflow.sonata.simulation_config import MorphologyFolders
+from ephysflow.sonata.simulation_config import MORPHOLOGY_SUBFOLDERS, MorphologyFolders
 
 # type, parent, points, diameters: two trees, the order of types is not that of the section lists
 SECTIONS = [
@@ -125,7 +125,7 @@ def test_the_order_of_formats(tmp_path):
 
 
 def test_folders_below_morphologies_dir(tmp_path):
-    places = [(suffix, below) for suffix, all_ in SUBFOLDERS.items() for below in all_]
+    places = [(suffix, below) for suffix, all_ in MORPHOLOGY_SUBFOLDERS.items() for below in all_]
     assert {
         (".asc", "ascii"),
         (".asc", "morphologies_asc"),

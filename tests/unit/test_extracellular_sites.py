@@ -18,6 +18,7 @@ from ephysflow.extracellular.sites import (
     analytic_coefficients,
     compartments_outside,
     contact_sites,
+    cut_off,
     image_heights,
     site_groups,
     subtract_references,
@@ -50,6 +51,7 @@ def coefficients(electrodes, starts, ends=None, radii=0.1):
     ends = starts if ends is None else np.atleast_2d(np.asarray(ends, dtype=np.float64))
     out = np.full((len(starts), len(electrodes)), -1.0)
     analytic_coefficients(site_groups(electrodes), starts, ends, np.full(len(starts), float(radii)), out)
+    cut_off(electrodes, (starts + ends) / 2, out)
     return out
 
 

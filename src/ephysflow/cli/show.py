@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _show_circuit(results: Path, circuit: str, names: Sequence[str], chunks: int) -> None:
     """Print what there is of one circuit of the stage extracellular."""
     from ephysflow import paths
-    from ephysflow.extracellular.positions_file import open_positions
+    from ephysflow.extracellular.positions_file import PositionsFiles
     from ephysflow.extracellular.weights_file import read_shapes
     from ephysflow.io.tables import read_rows
 
@@ -59,11 +59,11 @@ def _show_circuit(results: Path, circuit: str, names: Sequence[str], chunks: int
     if not all(file.is_file() for file in files):
         print("    positions:   not there yet")
         return
-    with open_positions(files) as positions:
-        for name in positions.names:
-            rows = int(positions.offsets(name)[-1])
-            cells = len(positions.node_ids(name))
-            print(f"    positions:   {name}: {cells} cells, {rows} compartments      {files[0].parent}/")
+    positions = PositionsFiles(files)
+    for name in positions.names:
+        rows = int(positions.offsets(name)[-1])
+        cells = len(positions.node_ids(name))
+        print(f"    positions:   {name}: {cells} cells, {rows} compartments      {files[0].parent}/")
     exclusions = [paths.position_exclusions(results, circuit, str(i)) for i in range(chunks)]
     left_out = [row for table in exclusions if table.is_file() for row in read_rows(table)]
     if left_out:

@@ -88,7 +88,7 @@ def _check_reference(electrode: Electrode, known: Mapping[str, Electrode], where
             raise ConfigurationError(
                 f"{where}: reference: there is no electrode {name!r}, which {electrode.name!r} names"
             )
-        if (known[name].csd_array is None) != (electrode.csd_array is None):
+        if known[name].has_unit != electrode.has_unit:
             raise ConfigurationError(
                 f"{where}: reference: {name!r} ({known[name].type}) cannot be subtracted from {electrode.name!r} "
                 f"({electrode.type}): one is in mV/nA, the other without a unit"
@@ -181,6 +181,9 @@ def _electrode(
         return Electrode(**common, **_analytic_settings(row, array, sigma, where))
     if kind.method in FIELD_BASED:
         return Electrode(**common, **_field_settings(row, array, field, where))
+    for column, method in (("radius", "Plane"), ("thickness", "Sphere")):
+        if column in row.numbers and kind.method == method:
+            raise ConfigurationError(f"{where}: column {column}: has no meaning for type {text}")
     radius, thickness = row.numbers.get("radius", kind.radius), row.numbers.get("thickness", kind.thickness)
     return Electrode(**common, radius=radius, thickness=thickness, csd_array=csd_array)
 

@@ -19,11 +19,13 @@ class PlannedWeights:
     fields : field files that it is computed from
     ranks : MPI processes
     buffer_mb : memory of a rank for coefficients [MB]
+    fields_mb : size of the field files [MB]
     """
 
     fields: Sequence[str]
     ranks: int
     buffer_mb: int
+    fields_mb: int
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class CircuitPlan:
     def weights_memory(self, weights: str) -> int:
         """Return the memory that the job of a weights file needs on one machine [MB]."""
         planned = self.weights[weights]
-        return planned.ranks * (RANK_MB + 2 * planned.buffer_mb)
+        # each rank reads the fields; numbers of 4 bytes become 8
+        return planned.ranks * (RANK_MB + 2 * planned.buffer_mb + 2 * planned.fields_mb)
 
     def plot_inputs(self, weights: str) -> list[Path]:
         """Return what the plots of a weights file read."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ephysflow.errors import SimulationError
-from ephysflow.extracellular.compartments import Compartments
+from ephysflow.extracellular.compartments import Compartments, midpoints
 from ephysflow.extracellular.electrodes import Electrode
 from ephysflow.extracellular.fields import Field, read_field
 from ephysflow.extracellular.objective_csd import CsdRegion, csd_coefficients, csd_regions
@@ -19,15 +19,13 @@ from ephysflow.extracellular.sites import (
     SiteGroup,
     analytic_coefficients,
     compartments_outside,
+    cut_off,
     site_groups,
     subtract_references,
 )
 
 FIELD_QUANTITIES = {"Reciprocity": "potential", "DipoleReciprocity": "electric_field"}
 """Method -> what its field file holds."""
-
-OBJECTIVE_CSD = ("Sphere", "Disk", "Plane")
-"""Methods whose coefficients are 0 or 1: the sum of the currents in a region."""
 
 LISTED = 20
 """Electrodes that an error names."""
@@ -89,7 +87,7 @@ def coefficients(model: Model, compartments: Compartments, centres: np.ndarray) 
     """
     found = np.empty((len(compartments.starts), len(model.electrodes)))
     analytic_coefficients(model.groups, compartments.starts, compartments.ends, compartments.radii, found)
-    middle = midpoints(compartments)
+    middle = midpoints(compartments.starts, compartments.ends)
     for column, field in model.fields.items():
         if model.electrodes[column].method == "Reciprocity":
             found[:, column] = reciprocity_coefficients(field, middle)
@@ -98,18 +96,20 @@ def coefficients(model: Model, compartments: Compartments, centres: np.ndarray) 
     for column, region in model.regions.items():
         found[:, column] = csd_coefficients(region, middle)
     subtract_references(model.electrodes, found)
+    cut_off(model.electrodes, middle, found)
     return found
 
 
-def midpoints(compartments: Compartments) -> np.ndarray:
-    """Return (C, 3) the midpoints of compartments [um]."""
-    return (compartments.starts + compartments.ends) / 2
+def can_be_outside(model: Model) -> bool:
+    """Return whether compartments can be where an electrode's method has no value, and are refused there."""
+    refusing = any(model.electrodes[column].outside_field == "refuse" for column in model.fields)
+    return refusing or any(electrode.slice is not None for electrode in model.electrodes)
 
 
 def count_outside(model: Model, compartments: Compartments, centres: np.ndarray) -> np.ndarray:
     """Return (E,) how many compartments each electrode's method has no value for: outside its field or its slice."""
     counts = np.zeros(len(model.electrodes), dtype=np.int64)
-    middle = midpoints(compartments)
+    middle = midpoints(compartments.starts, compartments.ends)
     known = ~np.isnan(middle).any(axis=1)
     for column, field in model.fields.items():
         electrode = model.electrodes[column]

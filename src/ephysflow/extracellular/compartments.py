@@ -31,6 +31,11 @@ def joined(parts: Sequence[Compartments]) -> Compartments:
     return Compartments(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
+def midpoints(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return (C, 3) the points halfway between the end points (C, 3) of compartments."""
+    return (starts + ends) / 2
+
+
 def cut(points: np.ndarray, diameters: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Cut a polyline into pieces of equal arc length.
 

@@ -67,3 +67,8 @@ class Electrode:
     thickness: float | None = None
     csd_array: str | None = None
     reference: tuple[str, ...] = ()
+
+    @property
+    def has_unit(self) -> bool:
+        """Whether its coefficients are potentials; those of ObjectiveCSD are 0 or 1."""
+        return self.csd_array is None

@@ -16,14 +16,7 @@ import numpy as np
 from ephysflow.errors import SimulationError
 from ephysflow.extracellular.section_types import APICAL, AXON, BASAL
 from ephysflow.sonata import hdf5
-from ephysflow.sonata.simulation_config import MorphologyFolders
-
-SUBFOLDERS = {
-    ".asc": ("", "ascii", "asc", "morphologies_asc"),
-    ".h5": ("", "h5", "h5v1", "morphologies_h5"),
-    ".swc": ("", "swc", "morphologies_swc"),
-}
-"""Extension -> folders below ``morphologies_dir`` that are looked in when no other place is named."""
+from ephysflow.sonata.simulation_config import MORPHOLOGY_SUBFOLDERS, MorphologyFolders
 
 NAME = re.compile(r"[^/\\\0]{1,250}")
 COLOURS = re.compile("\x1b\\[[0-9;]*m")
@@ -99,7 +92,7 @@ def morphology_file(folders: MorphologyFolders, name: str) -> Path | None:
     """Return the file that holds a morphology, a container included; None when there is none.
 
     The formats in order: neurolucida-asc, h5v1 and swc where the configuration names their places; where it names
-    ``morphologies_dir`` alone, any format there and in the customary folders below (`SUBFOLDERS`). A place that ends
+    ``morphologies_dir`` alone, any format there and in the customary folders below (`MORPHOLOGY_SUBFOLDERS`). A place that ends
     with ``.h5`` is a container, which has a group for each morphology.
 
     Raises
@@ -125,8 +118,10 @@ def _found(folders: MorphologyFolders, name: str) -> tuple[Path, bool] | None:
 
 def _candidates(folders: MorphologyFolders, name: str) -> list[tuple[Path, bool]]:
     """Return the files that may hold a morphology, and whether they are containers."""
-    if folders.swc is not None and folders.places == [folders.swc] and folders.swc.suffix != ".h5":
-        places = [(folders.swc / below, suffix) for suffix, all_ in SUBFOLDERS.items() for below in all_]
+    if folders.swc is not None and folders.is_customary:
+        places = [
+            (folders.swc / below, suffix) for suffix, all_ in MORPHOLOGY_SUBFOLDERS.items() for below in all_
+        ]
     else:
         formats = ((folders.asc, ".asc"), (folders.h5, ".h5"), (folders.swc, ".swc"))
         places = [(place, suffix) for place, suffix in formats if place is not None]

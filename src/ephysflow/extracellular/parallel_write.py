@@ -6,6 +6,7 @@ gives it its name. A file under that name is always whole, and its bytes do not 
 """
 
 import os
+import re
 import sys
 import time
 import traceback
@@ -162,7 +163,7 @@ def _prepare(path: Path, contents: WeightsContents) -> tuple[Path, dict[str, int
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for other in path.parent.iterdir():
-            if other.name.startswith(f".{path.name}.") and other.name.endswith(".tmp"):
+            if re.fullmatch(rf"\.{re.escape(path.name)}\.\d+\.tmp", other.name):
                 other.unlink()
     except OSError as error:
         raise ResultError(f"{path}: cannot be made: {error}") from None

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ephysflow.errors import ConfigurationError, SimulationError
-from ephysflow.extracellular.array_settings import resolve_electrodes
+from ephysflow.extracellular.array_settings import check_population_names, resolve_electrodes
 from ephysflow.extracellular.circuit_plan import CircuitPlan, PlannedWeights
 from ephysflow.extracellular.objective_csd import csd_regions
 from ephysflow.extracellular.settings import CircuitSettings, WeightsSettings
+from ephysflow.extracellular.sites import site_groups
 from ephysflow.io.canonical import canonical_json, digest
 from ephysflow.sonata.simulation_config import (
     CircuitFiles,
@@ -64,7 +65,7 @@ def plan_circuit(
     positions = {
         "circuit": settings.name,
         "circuit_config": str(circuit.config),
-        "node_sets_files": [str(file) for file in node_sets],
+        "node_sets_files": [str(file) for file in node_sets] if settings.node_set is not None else [],
         "report_file": None if report is None else str(report),
         "populations": settings.populations,
         "node_set": settings.node_set,
@@ -81,12 +82,13 @@ def plan_circuit(
         for chunk in chunks
     }
     weights = {}
+    populations = settings.populations or sorted(circuit.morphologies)
     for planned in settings.weights:
-        item, fields = _weights_item(settings, planned, required)
+        item, fields = _weights_item(settings, planned, populations, required)
         key = job_key((settings.name, planned.name))
         items["electrode_weights", key] = item
         items["plot_weights", key] = {"circuit": settings.name, "weights": planned.name, "chunks": chunks}
-        weights[planned.name] = PlannedWeights(fields, planned.ranks, planned.buffer_mb)
+        weights[planned.name] = PlannedWeights(fields, planned.ranks, planned.buffer_mb, _megabytes(fields))
     plan = CircuitPlan(
         results=results,
         circuit=settings.name,
@@ -131,42 +133,53 @@ def _check_populations(settings: CircuitSettings, circuit: CircuitFiles) -> None
 
 def _morphologies_digest(settings: CircuitSettings, circuit: CircuitFiles, made_in: str | None) -> str:
     """Return a digest of names, sizes and times of change of the files in the folders of morphologies."""
-    folders = [circuit.default_morphologies, *circuit.morphologies.values()]
-    state = {}
-    for place in dict.fromkeys(place for folder in folders for place in folder.places):
+    names = settings.populations or sorted(circuit.morphologies)
+    folders = [circuit.morphologies.get(name, circuit.default_morphologies) for name in names]
+    # populations that the configuration does not list
+    folders += [] if names else [circuit.default_morphologies]
+    state: dict[str, Any] = {}
+    for place in dict.fromkeys(place for folder in folders for place in folder.searched):
         if made_in is not None and place.is_relative_to(made_in):
             state[str(place)] = "made by the example"
-        elif place.is_dir():
-            state[str(place)] = digest(canonical_json(sorted(_listing(place))))
-        elif place.is_file():
-            found = place.stat()
-            state[str(place)] = f"{found.st_size} {found.st_mtime_ns}"
-        else:
-            state[str(place)] = "absent"
+            continue
+        try:
+            state[str(place)] = _state(place)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{settings.where}: morphologies in {place} cannot be listed: {error}"
+            ) from None
     return digest(canonical_json(state))
 
 
-def _listing(folder: Path) -> list[list[Any]]:
-    """Return name, size and time of change of the files in a folder and in its folders."""
-    found: list[list[Any]] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                found += [[f"{entry.name}/{name}", *rest] for name, *rest in _listing(Path(entry.path))]
-            else:
-                state = entry.stat(follow_symlinks=os.path.exists(entry.path))
-                found.append([entry.name, state.st_size, state.st_mtime_ns])
-    return found
+def _state(place: Path) -> Any:
+    """Return name, size and time of change of the files in a folder, or of one file; None where there is nothing."""
+    if not place.is_dir():
+        return [place.stat().st_size, place.stat().st_mtime_ns] if place.exists() else None
+    with os.scandir(place) as entries:
+        # as links to nothing have no size
+        files = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+    return sorted([name, state.st_size, state.st_mtime_ns] for name, state in files)
+
+
+def _megabytes(files: Sequence[str]) -> int:
+    """Return the size of those files that are there [MB]."""
+    return sum(os.path.getsize(file) for file in files if os.path.isfile(file)) // 1_000_000
 
 
 def _weights_item(
-    settings: CircuitSettings, planned: WeightsSettings, required: Callable[[Path], str]
+    settings: CircuitSettings,
+    planned: WeightsSettings,
+    populations: Sequence[str],
+    required: Callable[[Path], str],
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the settings of the job that computes a weights file, and the field files that it reads."""
     where = f"{settings.where}: weights.{planned.name}"
     electrodes = resolve_electrodes(planned.arrays, where)
     try:
         csd_regions(electrodes)
+        check_population_names(electrodes, populations)
+        if any(electrode.slice and electrode.contact_radius for electrode in electrodes):
+            site_groups(electrodes)
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from None
     fields = [required(Path(name)) for name in dict.fromkeys(e.field for e in electrodes if e.field)]

@@ -16,7 +16,7 @@ Rows are in the order of the weights file. A cell without a morphology has NaN f
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 
 from ephysflow.errors import ResultError, SimulationError
-from ephysflow.extracellular.compartments import Compartments, joined
+from ephysflow.extracellular.compartments import Compartments, joined, midpoints
 from ephysflow.io.atomic import replacing
 from ephysflow.io.provenance import Provenance
 from ephysflow.sonata import hdf5
@@ -55,7 +55,7 @@ class PopulationPositions:
     @property
     def centres(self) -> np.ndarray:
         """(N, 3) mean of the midpoints of each node's compartments [um]."""
-        middle = (self.compartments.starts + self.compartments.ends) / 2
+        middle = midpoints(self.compartments.starts, self.compartments.ends)
         parts = zip(self.offsets[:-1], self.offsets[1:], strict=True)
         # one node after the other, so that no node's value depends on its neighbours
         return np.array([middle[a:b].mean(axis=0) for a, b in parts]).reshape(-1, 3)
@@ -127,19 +127,30 @@ def _bits(points: np.ndarray) -> np.ndarray:
 class PositionsFiles:
     """The positions of a circuit, all chunks together, read a range of rows at a time.
 
+    No file is held open: there may be more chunks than files that a process may have open.
+
+    Parameters
+    ----------
+    files : of all chunks, in the order of their nodes
+
     Attributes
     ----------
     names : of the populations, sorted
+
+    Raises
+    ------
+    ResultError
+        if a file is missing, damaged or not one of positions; then and when rows are read.
     """
 
-    def __init__(self, files: Sequence[tuple[Path, h5py.File]]) -> None:
-        self._files = files
-        self.names = sorted(
-            {name for _, file in files for name in file if isinstance(file[name], h5py.Group)}
-        )
-        self._parts = {
-            name: [_Part(path, file[name]) for path, file in files if name in file] for name in self.names
-        }
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._parts: dict[str, list[_Part]] = {}
+        for path in files:
+            with _opened(path) as file:
+                for name in file:
+                    if isinstance(file[name], h5py.Group):
+                        self._parts.setdefault(name, []).append(_Part(path, file[name]))
+        self.names = sorted(self._parts)
         for name, parts in self._parts.items():
             ids = self.node_ids(name)
             if (np.diff(ids) <= 0).any():
@@ -178,29 +189,28 @@ class _Part:
     """A population in one file."""
 
     def __init__(self, path: Path, group: h5py.Group) -> None:
-        self.path, self._group = path, group
-        with _naming(path):
-            self.node_ids = hdf5.ids(group, "node_ids", path)
-            self.offsets = hdf5.ids(group, "offsets", path)
-            self.n_rows = len(hdf5.dataset(group, "first_points", hdf5.INTEGERS, 1, path))
-            lengths = {
-                name: len(hdf5.dataset(group, name, kinds, ndim, path))
-                for name, kinds, ndim in (
-                    *((name, hdf5.INTEGERS, 1) for name in ("last_points", "section_ids", "section_types")),
-                    ("radii", hdf5.NUMBERS, 1),
-                    ("centres", hdf5.NUMBERS, 2),
-                )
-            }
-            self._n_points = len(hdf5.dataset(group, "xyz", hdf5.NUMBERS, 2, path))
-        counts = np.diff(self.offsets)
-        n_nodes = lengths.pop("centres")
-        fitting = n_nodes == len(self.node_ids) == len(counts) and set(lengths.values()) == {self.n_rows}
-        if not fitting or self.offsets[0] or self.offsets[-1] != self.n_rows or (counts < 0).any():
+        self.path, self._name = path, group.name
+        self.node_ids = hdf5.ids(group, "node_ids", path)
+        self.offsets = hdf5.ids(group, "offsets", path)
+        self.n_rows = len(hdf5.dataset(group, "first_points", hdf5.INTEGERS, 1, path))
+        shapes = {
+            **dict.fromkeys(("last_points", "section_ids", "section_types"), (hdf5.INTEGERS, (self.n_rows,))),
+            "radii": (hdf5.NUMBERS, (self.n_rows,)),
+            "centres": (hdf5.NUMBERS, (len(self.node_ids), 3)),
+        }
+        fitting = all(
+            hdf5.dataset(group, name, kinds, len(shape), path).shape == shape
+            for name, (kinds, shape) in shapes.items()
+        )
+        self._n_points, n_coordinates = hdf5.dataset(group, "xyz", hdf5.NUMBERS, 2, path).shape
+        counts = np.diff(self.offsets, prepend=0, append=self.n_rows)
+        fitting = fitting and n_coordinates == 3 and len(self.offsets) == len(self.node_ids) + 1
+        if not fitting or counts[0] or counts[-1] or (counts < 0).any():
             raise ResultError(f"{path}: {group.name}: nodes and rows do not fit together")
 
     def compartments(self, a: int, b: int) -> Compartments:
-        group = self._group
-        with _naming(self.path):
+        with _opened(self.path) as file:
+            group = file[self._name]
             first, last = (
                 group["first_points"][a:b].astype(np.int64),
                 group["last_points"][a:b].astype(np.int64),
@@ -208,7 +218,7 @@ class _Part:
             low, high = (int(first.min()), int(last.max()) + 1) if b > a else (0, 0)
             if not (low >= 0 and high <= self._n_points and (low <= last).all() and (first < high).all()):
                 raise ResultError(
-                    f"{self.path}: {group.name}: compartments and end points do not fit together"
+                    f"{self.path}: {self._name}: compartments and end points do not fit together"
                 )
             xyz = group["xyz"][low:high]
             return Compartments(
@@ -221,34 +231,8 @@ class _Part:
 
     def centres(self, a: int, b: int) -> np.ndarray:
         node = np.searchsorted(self.offsets, np.arange(a, b), side="right") - 1
-        with _naming(self.path):
-            return self._group["centres"][node[0] : node[-1] + 1][node - node[0]]
-
-
-@contextmanager
-def open_positions(paths: Sequence[Path]) -> Iterator[PositionsFiles]:
-    """Open the positions of a circuit.
-
-    Parameters
-    ----------
-    paths : the files of all chunks, in the order of their nodes
-
-    Raises
-    ------
-    ResultError
-        if one is missing, damaged or not such a file.
-    """
-    with ExitStack() as stack:
-        files = []
-        for path in paths:
-            if path.suffix in PICKLES:
-                raise ResultError(
-                    f"{path}: pickles of BlueRecording are not read, as they can run any code; compute the positions anew: "
-                    "snakemake --cores 2 results/extracellular/CIRCUIT/positions/0.h5 --configfile CONFIG"
-                )
-            with _naming(path):
-                files.append((path, stack.enter_context(h5py.File(path, "r"))))
-        yield PositionsFiles(files)
+        with _opened(self.path) as file:
+            return file[self._name]["centres"][node[0] : node[-1] + 1][node - node[0]]
 
 
 def read_positions_provenance(path: Path) -> Provenance:
@@ -259,7 +243,7 @@ def read_positions_provenance(path: Path) -> Provenance:
     ResultError
         if it is damaged or not such a file.
     """
-    with _naming(path), h5py.File(path, "r") as file:
+    with _opened(path) as file:
         provenance = Provenance.from_text(file[PROVENANCE][()])
         for name in file:
             if isinstance(file[name], h5py.Group):
@@ -269,9 +253,14 @@ def read_positions_provenance(path: Path) -> Provenance:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def _opened(path: Path) -> Iterator[h5py.File]:
+    if path.suffix in PICKLES:
+        raise ResultError(
+            f"{path}: pickles of BlueRecording are not read, as they can run any code; compute the positions anew: "
+            "snakemake --cores 2 results/extracellular/CIRCUIT/positions/0.h5 --configfile CONFIG"
+        )
     try:
-        with hdf5.naming(path, "positions"):
-            yield
+        with hdf5.opened(path, "positions") as file:
+            yield file
     except SimulationError as error:
         raise ResultError(str(error)) from None

@@ -36,8 +36,6 @@ class SiteGroup:
     columns : (G,) electrodes
     offsets : (G+1,) electrode g has the sites offsets[g] .. offsets[g+1]
     weights : (S,) of the sites in the sum of their electrode
-    cutoffs : (G,) um; infinite for none
-    centres : (G, 3) positions of the electrodes [um]
     """
 
     method: str
@@ -48,8 +46,6 @@ class SiteGroup:
     columns: np.ndarray
     offsets: np.ndarray
     weights: np.ndarray
-    cutoffs: np.ndarray
-    centres: np.ndarray
 
     @property
     def is_plain(self) -> bool:
@@ -96,10 +92,6 @@ def analytic_coefficients(
             _potentials(group, starts, ends, radii, out)
         else:
             _summed(group, starts, ends, radii, out)
-        for k in np.flatnonzero(np.isfinite(group.cutoffs)):
-            offset = (starts + ends) / 2 - group.centres[k]
-            x, y, z = offset.T
-            out[x * x + y * y + z * z > group.cutoffs[k] ** 2, group.columns[k]] = 0
 
 
 def subtract_references(electrodes: Sequence[Electrode], coefficients: np.ndarray) -> None:
@@ -119,6 +111,21 @@ def subtract_references(electrodes: Sequence[Electrode], coefficients: np.ndarra
             for name in electrode.reference:
                 total += before[name]
             coefficients[:, column] -= total / len(electrode.reference)
+
+
+def cut_off(electrodes: Sequence[Electrode], midpoints: np.ndarray, coefficients: np.ndarray) -> None:
+    """Set the coefficients of compartments to 0, in place, that are farther away than the electrode's cutoff.
+
+    Parameters
+    ----------
+    electrodes : E
+    midpoints : (C, 3) of the compartments [um]
+    coefficients : (C, E), with references subtracted: what is left is complete
+    """
+    for column, electrode in enumerate(electrodes):
+        if electrode.cutoff is not None:
+            x, y, z = (midpoints - np.array(electrode.position)).T
+            coefficients[x * x + y * y + z * z > electrode.cutoff**2, column] = 0
 
 
 def compartments_outside(slice_: Slice, starts: np.ndarray, ends: np.ndarray) -> int:
@@ -196,7 +203,6 @@ def _group(
     if sigma is not None:
         x, y, z = sigma
         scale = np.sqrt([y * z, x * z, x * y])
-    cutoffs = [electrodes[c].cutoff for c in columns]
     return SiteGroup(
         method=method,
         scale=scale,
@@ -206,8 +212,6 @@ def _group(
         columns=np.array(columns, dtype=np.int64),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         weights=joined["weights"],
-        cutoffs=np.array([math.inf if cutoff is None else cutoff for cutoff in cutoffs]),
-        centres=np.array([electrodes[c].position for c in columns]),
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ephysflow.errors import ConfigurationError, EphysflowError, SimulationError
 from ephysflow.extracellular.electrode_types import parse_type
-from ephysflow.extracellular.positions_file import PositionsFiles, open_positions
+from ephysflow.extracellular.positions_file import PositionsFiles
 from ephysflow.extracellular.report_sections import (
     ReportSections,
     read_report_sections,
@@ -76,13 +76,6 @@ class _Columns:
     high: float = -np.inf
 
 
-def check_weights(
-    path: Path, *, circuit: Path | None = None, report: Path | None = None, positions: Sequence[Path] = ()
-) -> list[str]:
-    """Return the problems of a weights file; none if clients can use it. See `inspect_weights`."""
-    return inspect_weights(path, circuit=circuit, report=report, positions=positions).problems
-
-
 def inspect_weights(
     path: Path, *, circuit: Path | None = None, report: Path | None = None, positions: Sequence[Path] = ()
 ) -> Findings:
@@ -117,7 +110,8 @@ def inspect_weights(
                 with _noting(found):
                     _check_against_report(rows, read_report_sections(report, rows.name), report, found)
     if positions:
-        with _noting(found), open_positions(positions) as opened:
+        with _noting(found):
+            opened = PositionsFiles(positions)
             where = str(positions[0].parent)
             _check_names(populations, opened.names, f"positions {where}", found)
             for rows in populations:

@@ -24,6 +24,7 @@ import ctypes
 import errno
 import os
 import shutil
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -247,12 +248,9 @@ def _check(contents: WeightsContents) -> None:
     populations = [population.name for population in contents.populations]
     electrodes = [electrode.name for electrode in contents.electrodes]
     for kind, names in (("population", populations), ("electrode", electrodes)):
-        if (
-            twice := {name for name in names if names.count(name) > 1}
-            if len({*names}) < len(names)
-            else set()
-        ):
-            raise ConfigurationError(f"{kind} {min(twice)!r} is there twice")
+        (name, count), *_ = Counter(names).most_common(1)
+        if count > 1:
+            raise ConfigurationError(f"{kind} {name!r} is there twice")
         for name in names:
             if not name or name == "." or "/" in name or "\0" in name:
                 raise ConfigurationError(f"{kind} {name!r} cannot be a name in an HDF5 file")
@@ -301,7 +299,7 @@ def _write_electrodes(file: h5py.File, contents: WeightsContents) -> None:
         group["position"] = np.array(electrode.position, dtype=position_type)
         group["position"].attrs["units"] = "um"
         kind = electrode.type
-        if is_bluerecording and electrode.csd_array is not None:
+        if is_bluerecording and not electrode.has_unit:
             kind = OBJECTIVE_CSD + electrode.method  # its sizes are attributes there
         store(group, "type", kind, (kind, electrode.radius, electrode.thickness))
         for key in ("layer", "region"):
@@ -324,7 +322,7 @@ def _attributes(electrode: Electrode, unit: str) -> dict[str, object]:
     given: Mapping[str, object] = {
         "array": electrode.array,
         "method": electrode.method,
-        "units": unit if electrode.csd_array is None else NO_UNIT,
+        "units": unit if electrode.has_unit else NO_UNIT,
         "sigma": electrode.sigma,
         "minimum_distance": electrode.minimum_distance,
         "cutoff": electrode.cutoff,

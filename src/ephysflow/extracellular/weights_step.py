@@ -12,15 +12,17 @@ from ephysflow.errors import ConfigurationError, SimulationError
 from ephysflow.extracellular.array_settings import check_population_names, resolve_electrodes
 from ephysflow.extracellular.coefficients import (
     Model,
+    can_be_outside,
     coefficients,
     count_outside,
     make_model,
     refuse_outside,
 )
 from ephysflow.extracellular.parallel_write import check_ranks, ending_all, share_of_rows, write_weights
-from ephysflow.extracellular.positions_file import PositionsFiles, open_positions
+from ephysflow.extracellular.positions_file import PositionsFiles
 from ephysflow.extracellular.weights_file import PopulationRows, WeightsContents
 from ephysflow.io.canonical import canonical_json, digest
+from ephysflow.io.provenance import installed_versions
 from ephysflow.job import Job
 
 if TYPE_CHECKING:
@@ -56,39 +58,39 @@ def electrode_weights(job: Job, expected_ranks: int | None = None, buffer_mb: in
             comm.Barrier()
         model = _model(item)
         files = [paths.positions(job.results, item["circuit"], str(i)) for i in range(item["chunks"])]
-        with open_positions(files) as positions:
-            if not positions.names:
-                raise SimulationError(
-                    f"circuit {item['circuit']}: no cell has a position (why: the tables of exclusions in "
-                    f"{files[0].parent})"
-                )
-            check_population_names(model.electrodes, positions.names)
-            if not comm.rank:
-                comm.Barrier()
-            _check_places(comm, model, positions)
-            used = [*map(str, files), *dict.fromkeys(e.field for e in model.electrodes if e.field)]
-            provenance = job.provenance(used).text() if comm.rank == 0 else ""
-            contents = WeightsContents(
-                electrodes=model.electrodes,
-                populations=[
-                    PopulationRows(name, positions.node_ids(name), positions.offsets(name))
-                    for name in positions.names
-                ],
-                layout=item["layout"],
-                column_of_ones=item["column_of_ones"],
-                unit=item["unit"],
-                precision=item["precision"],
-                provenance=provenance,
-                versions=job.versions,
+        positions = PositionsFiles(files)
+        if not positions.names:
+            raise SimulationError(
+                f"circuit {item['circuit']}: no cell has a position (why: the tables of exclusions in "
+                f"{files[0].parent})"
             )
-            write_weights(
-                comm,
-                paths.weights(job.results, item["circuit"], item["weights"]),
-                contents,
-                _computation(model, positions, item["unit"]),
-                buffer_mb * MEGABYTE,
-                partial(print, flush=True),
-            )
+        check_population_names(model.electrodes, positions.names)
+        if not comm.rank:
+            comm.Barrier()
+        _check_places(comm, model, positions)
+        used = [*map(str, files), *dict.fromkeys(e.field for e in model.electrodes if e.field)]
+        provenance = job.provenance(used).text() if comm.rank == 0 else ""
+        contents = WeightsContents(
+            electrodes=model.electrodes,
+            populations=[
+                PopulationRows(name, positions.node_ids(name), positions.offsets(name))
+                for name in positions.names
+            ],
+            layout=item["layout"],
+            column_of_ones=item["column_of_ones"],
+            unit=item["unit"],
+            precision=item["precision"],
+            provenance=provenance,
+            versions={**job.versions, **installed_versions(["ephysflow"])},
+        )
+        write_weights(
+            comm,
+            paths.weights(job.results, item["circuit"], item["weights"]),
+            contents,
+            _computation(model, positions, item["unit"]),
+            buffer_mb * MEGABYTE,
+            partial(print, flush=True),
+        )
 
 
 def _model(item: Any) -> Model:
@@ -103,6 +105,8 @@ def _model(item: Any) -> Model:
 
 def _check_places(comm: "MPI.Comm", model: Model, positions: PositionsFiles) -> None:
     """Refuse compartments outside of grids and slices, which the ranks count together."""
+    if not can_be_outside(model):
+        return
     counts, total = np.zeros(len(model.electrodes), dtype=np.int64), 0
     sizes = [int(positions.offsets(name)[-1]) for name in positions.names]
     for population, first, last in _blocks(share_of_rows(sizes, comm.rank, comm.size)):
@@ -125,7 +129,7 @@ def _blocks(share: list[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]
 
 def _computation(model: Model, positions: PositionsFiles, unit: str) -> Callable[[int, int, int], np.ndarray]:
     """Return what computes the rows ``first .. last`` of a population in the unit of the file."""
-    with_unit = [i for i, electrode in enumerate(model.electrodes) if electrode.csd_array is None]
+    with_unit = [i for i, electrode in enumerate(model.electrodes) if electrode.has_unit]
 
     def compute(population: int, first: int, last: int) -> np.ndarray:
         name = positions.names[population]

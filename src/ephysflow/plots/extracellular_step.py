@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 
 from ephysflow import paths
 from ephysflow.errors import ResultError
-from ephysflow.extracellular.coefficients import OBJECTIVE_CSD, midpoints
-from ephysflow.extracellular.positions_file import PositionsFiles, open_positions
+from ephysflow.extracellular.compartments import joined, midpoints
+from ephysflow.extracellular.positions_file import PositionsFiles
+from ephysflow.extracellular.weights_file import NO_UNIT
 from ephysflow.job import Job
 from ephysflow.plots.extracellular import cell_figure, distance_figure, place_figure
 from ephysflow.plots.pages import write_pages
 
-SOMATA = 2_000
+SOMATA = 1_000
 ROWS = 1_000
 ELECTRODES = 7
 """Most that are drawn."""
@@ -38,11 +39,8 @@ def plot_weights(job: Job) -> None:
     """Draw electrodes and somata, coefficients against distance, and one cell, for each population."""
     item = job.settings
     where = (job.results, item["circuit"])
-    files = [paths.positions(*where, chunk) for chunk in item["chunks"]]
-    with (
-        open_positions(files) as positions,
-        _open_weights(paths.weights(*where, item["weights"]), positions.names) as weights,
-    ):
+    positions = PositionsFiles([paths.positions(*where, chunk) for chunk in item["chunks"]])
+    with _open_weights(paths.weights(*where, item["weights"]), positions.names) as weights:
         pages = (page for name in positions.names for page in _pages(name, positions, weights))
         write_pages(paths.circuit_plot(*where, item["weights"]), pages, "there are no compartments")
 
@@ -64,7 +62,7 @@ def _open_weights(path: Path, populations: list[str]) -> Iterator[_Weights]:
         yield _Weights(
             names,
             np.array([groups[name]["position"][()] for name in names], dtype=np.float64),
-            np.array([groups[name].attrs["method"] not in OBJECTIVE_CSD for name in names]),
+            np.array([groups[name].attrs["units"] != NO_UNIT for name in names]),
             str(file.attrs["units"]),
             {name: groups[name]["scaling_factors"] for name in populations},
         )
@@ -79,7 +77,8 @@ def _pages(name: str, positions: PositionsFiles, weights: _Weights) -> Iterator[
     if not len(shown):
         return
     rows = _spread(int(offsets[-1]), ROWS)
-    middle = np.concatenate([midpoints(positions.compartments(name, r, r + 1)) for r in rows.tolist()])
+    sample = joined([positions.compartments(name, r, r + 1) for r in rows.tolist()])
+    middle = midpoints(sample.starts, sample.ends)
     distances = np.linalg.norm(middle[:, None, :] - weights.contacts[shown], axis=2)
     factors = np.array([weights.factors[name][r, : len(weights.names)] for r in rows.tolist()])
     size = np.abs(factors[:, weights.has_unit])

@@ -38,6 +38,14 @@ class NodesFile:
     populations: tuple[str, ...]
 
 
+MORPHOLOGY_SUBFOLDERS = {
+    ".asc": ("", "ascii", "asc", "morphologies_asc"),
+    ".h5": ("", "h5", "h5v1", "morphologies_h5"),
+    ".swc": ("", "swc", "morphologies_swc"),
+}
+"""Extension -> folders below ``morphologies_dir`` that are looked in when no other place is named."""
+
+
 @dataclass(frozen=True)
 class MorphologyFolders:
     """Where the morphologies of a population are, by format; None where the configuration names no place.
@@ -57,6 +65,19 @@ class MorphologyFolders:
     def places(self) -> list[Path]:
         """The places that are named."""
         return [place for place in (self.asc, self.h5, self.swc) if place is not None]
+
+    @property
+    def is_customary(self) -> bool:
+        """Whether ``morphologies_dir`` is all that is named, and a folder: any format may be in the folders below it."""
+        return self.swc is not None and self.places == [self.swc] and self.swc.suffix != ".h5"
+
+    @property
+    def searched(self) -> list[Path]:
+        """Folders and containers that morphologies are looked for in."""
+        if self.swc is None or not self.is_customary:
+            return self.places
+        below = dict.fromkeys(name for names in MORPHOLOGY_SUBFOLDERS.values() for name in names)
+        return [self.swc / name for name in below]
 
 
 @dataclass(frozen=True)

@@ -1059,12 +1059,10 @@ def test_a_name_in_two_arrays_is_refused(capsys):
 
 
 def test_an_electrode_named_like_the_population():
-    _, failures = run(table(f"{POPULATION}{FINE[1:]}"))
-    assert [*failures] == ["electrode_weights(c, probe)"]
-    error = one_failure(failures)
-    assert isinstance(error, ConfigurationError)
-    assert says(error, ("electrode 'cells' (array probe)", "named like a population", "rename"))
-    assert made() == EVERYTHING - {"probe.h5"}
+    with pytest.raises(ConfigurationError) as error:
+        run(table(f"{POPULATION}{FINE[1:]}"))
+    assert says(error.value, ("electrode 'cells' (array probe)", "named like a population", "rename"))
+    assert made() == set()
 
 
 WRONG_ARRAYS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
@@ -1427,9 +1425,10 @@ def test_compartments_outside_of_a_slice_are_counted():
 
 def test_a_contact_that_reaches_out_of_its_slice():
     around = {"bottom": -5000, "top": 21, "sigma_below": 0, "sigma_above": 1.5}
-    _, failures = run(**weights(slice=around, contact={"radius": 5, "normal": [1, 0, 0]}))
-    assert says(one_failure(failures), ("electrode 'probe0': its contact reaches out of its slice",))
-    assert made() == {"positions/0.h5", "positions/1.h5"}
+    with pytest.raises(ConfigurationError) as error:
+        run(**weights(slice=around, contact={"radius": 5, "normal": [1, 0, 0]}))
+    assert says(error.value, ("electrode 'probe0': its contact reaches out of its slice",))
+    assert made() == set()
 
 
 # ---------------------------------------------------------------- without a report
@@ -1496,14 +1495,16 @@ def test_snakemake_goes_on_with_nan_and_says_so(tmp_path, good):
 def test_snakemake_shows_what_is_wrong_and_finishes_the_rest(tmp_path):
     folder = Folder.checkout(tmp_path)
     write_small_circuit(tmp_path)
-    table(f"{POPULATION}{FINE[1:]}")(tmp_path)
     content = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    thin = {"bottom": 19, "top": 21, "sigma_below": 0, "sigma_above": 1.5}
+    content["extracellular"]["c"]["weights"]["probe"]["arrays"]["probe"]["slice"] = thin
     content["extracellular"]["lost"] = {**content["extracellular"]["c"], "replace_axons": False}
     write_yaml(tmp_path / "config.yaml", content)
     status, printed = printed_by(folder)
     assert status == 1
     for message in (
-        "rank 0 of 2: error: electrode 'cells' (array probe) is named like a population of nodes",
+        "rank 0 of 2: error: electrode 'probe0': ",
+        "compartments are outside its slice",
         "ephysflow segment-positions: error: circuit lost: 3 cells have no positions",
     ):
         assert message in printed

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,9 +141,11 @@ def _columns(header: list[str], path: Path) -> list[str]:
     columns = header[1:]
     for name in columns:
         if name not in COLUMNS:
-            raise ConfigurationError(f"{path}: column {name!r} is unknown; known are {', '.join(COLUMNS)}")
+            raise ConfigurationError(
+                f"{path}: column {reprlib.repr(name)} is unknown; known are {', '.join(COLUMNS)}"
+            )
         if columns.count(name) > 1:
-            raise ConfigurationError(f"{path}: column {name!r} is there twice")
+            raise ConfigurationError(f"{path}: column {reprlib.repr(name)} is there twice")
     if missing := [name for name in COORDINATES if name not in columns]:
         raise ConfigurationError(
             f"{path}: column {', '.join(missing)} is missing (there is: {', '.join(header) or 'nothing'})"
@@ -154,9 +157,9 @@ def _row(values: Mapping[str, str], name: str, line: int, path: Path) -> TableRo
     name = name.strip()
     if not NAME.fullmatch(name) or name in (".", ".."):
         raise ConfigurationError(
-            f"{path}: line {line}: {name!r} cannot be the name of an electrode: needed is a text of one line without '/'"
+            f"{path}: line {line}: {reprlib.repr(name)} cannot be the name of an electrode: needed is a text of one line without '/'"
         )
-    where = f"{path}: line {line} (electrode {name!r}): column"
+    where = f"{path}: line {line} (electrode {reprlib.repr(name)}): column"
     x, y, z = (_number(values[key], f"{where} {key}") for key in COORDINATES)
     texts = {key: values[key] for key in TEXTS if values.get(key, "") not in MISSING}
     numbers = {
@@ -167,7 +170,7 @@ def _row(values: Mapping[str, str], name: str, line: int, path: Path) -> TableRo
     for key in POSITIVE:
         if numbers.get(key, 1.0) < SMALLEST:
             raise ConfigurationError(
-                f"{where} {key}: {values[key]!r} must be above 0 (at least {SMALLEST:g})"
+                f"{where} {key}: {reprlib.repr(values[key])} must be above 0 (at least {SMALLEST:g})"
             )
     return TableRow(name, line, (x, y, z), texts, numbers)
 
@@ -179,6 +182,6 @@ def _number(text: str, where: str) -> float:
         value = math.nan
     if not abs(value) <= LARGEST:
         raise ConfigurationError(
-            f"{where}: {text!r} is not a number; allowed are finite ones up to {LARGEST:g}"
+            f"{where}: {reprlib.repr(text)} is not a number; allowed are finite ones up to {LARGEST:g}"
         )
     return value

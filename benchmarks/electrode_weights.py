@@ -11,11 +11,13 @@ import os
 import re
 import statistics
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,12 +26,19 @@ from ephysflow import paths
 from ephysflow.extracellular.array_settings import resolve_electrodes
 from ephysflow.extracellular.coefficients import coefficients, make_model
 from ephysflow.extracellular.compartments import Compartments
+from ephysflow.extracellular.morphologies import read_morphology
+from ephysflow.extracellular.placement import placed, rotations
+from ephysflow.extracellular.placement import positions as places
 from ephysflow.extracellular.positions_file import PopulationPositions, write_positions
+from ephysflow.extracellular.report_sections import read_report_sections
+from ephysflow.extracellular.section_matching import cell_compartments
 from ephysflow.extracellular.section_types import BASAL, SOMA
 from ephysflow.extracellular.weights_step import electrode_weights
 from ephysflow.io.canonical import canonical_json, digest
 from ephysflow.io.provenance import Provenance
 from ephysflow.job import Job
+from ephysflow.sonata.nodes import open_population
+from ephysflow.sonata.simulation_config import MorphologyFolders, read_circuit
 
 CELLS, COMPARTMENTS, ELECTRODES = 1_000, 300, 384
 """Of the full case."""
@@ -110,7 +119,7 @@ def cells(case: Case) -> PopulationPositions:
     )
 
 
-def write_case(folder: Path, case: Case) -> dict[str, object]:
+def write_case(folder: Path, case: Case) -> dict[str, Any]:
     """Write positions and a table of electrodes, and return the settings of the job."""
     write_positions(
         paths.positions(folder, case.name, "0"),
@@ -170,7 +179,7 @@ def kernel(case: Case) -> float:
     found = cells(case)
     with tempfile.TemporaryDirectory() as folder:
         item = write_case(Path(folder), case)
-        model = make_model(resolve_electrodes(dict(item["arrays"]), "benchmark"))  # type: ignore[call-overload]
+        model = make_model(resolve_electrodes(dict(item["arrays"]), "benchmark"))
     centres = np.zeros_like(found.compartments.starts)
     coefficients(model, cells(Case(1, 20, case.electrodes, case.kind)).compartments, centres[:20])  # compiles
     best = np.inf
@@ -206,7 +215,7 @@ def lfpykit(case: Case) -> tuple[float, float] | None:
     found = cells(small)
     with tempfile.TemporaryDirectory() as folder:
         item = write_case(Path(folder), small)
-        electrodes = resolve_electrodes(dict(item["arrays"]), "benchmark")  # type: ignore[call-overload]
+        electrodes = resolve_electrodes(dict(item["arrays"]), "benchmark")
     contacts = np.array([electrode.position for electrode in electrodes]).T
     of_kind = LineSourcePotential if case.kind == "LineSource" else PointSourcePotential
     ours = coefficients(make_model(electrodes), found.compartments, np.zeros_like(found.compartments.starts))
@@ -317,6 +326,40 @@ def draw(measured: dict[str, list[tuple[int, Usage]]], path: Path) -> None:
     figure.savefig(path, dpi=150, metadata={"Software": None})
 
 
+def positions(shared: Path) -> None:
+    """Measure the positions of real cells: CPU time of reading a morphology and of all that follows."""
+    folder = shared / "golden/extracellular/circuitTest"
+    circuit = read_circuit(folder / "circuit/circuit_config.json")
+    (name,) = circuit.morphologies
+    population = open_population(circuit, name)
+    report = read_report_sections(folder / "circuit/reporting/voltage.h5", name)
+    nodes = report.node_ids
+    with tempfile.TemporaryDirectory() as unpacked:
+        with tarfile.open(folder / "morphologies_ascii.tar.xz") as archive:
+            archive.extractall(unpacked, filter="data")
+        start = time.process_time()
+        found = [
+            read_morphology(
+                MorphologyFolders(swc=Path(unpacked)), str(population.property("morphology")[node])
+            )
+            for node in nodes
+        ]
+        read = time.process_time() - start
+    turned, moved = rotations(population, nodes), places(population, nodes)
+    start, n_rows = time.process_time(), 0
+    for i, node in enumerate(nodes.tolist()):
+        cell = cell_compartments(
+            found[i], report.runs_of(node), replace_axons=True, stub_lengths=(30.0, 30.0, 1000.0)
+        )
+        placed(cell.starts, turned[i], moved[i]), placed(cell.ends, turned[i], moved[i])
+        n_rows += len(cell.starts)
+    rest = time.process_time() - start
+    print(
+        f"positions of {len(nodes)} real cells, {n_rows} compartments: {1e3 * read / len(nodes):.0f} ms CPU a cell to read "
+        f"the morphology (.asc), {1e3 * rest / len(nodes):.0f} ms for the rest"
+    )
+
+
 def said(good: bool) -> str:
     """Return whether an aim was reached."""
     return "reached" if good else "MISSED"
@@ -327,6 +370,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", type=Path, help="where to draw the growth (PNG)")
     parser.add_argument("--skip-growth", action="store_true")
+    parser.add_argument(
+        "--shared", type=Path, help="folder with golden/extracellular, for positions of real cells"
+    )
     parser.add_argument("--rank", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--case", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
@@ -336,6 +382,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="weights") as name:
         folder = Path(name)
         environment = compiled(folder)
+        if given.shared:
+            positions(given.shared)
         reached = full_case(folder, environment)
         if not given.skip_growth:
             growth(folder, environment, given.figure)

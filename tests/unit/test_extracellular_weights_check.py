@@ -332,3 +332,10 @@ def test_against_positions(tmp_path, block, monkeypatch):
     assert "sections of nodes 0, 5 are not in the order soma, axon, basal, apical" in problem
     (problem,) = check_weights(tmp_path / "w.h5", positions=[tmp_path / "absent.h5"])
     assert "absent.h5 is not there" in problem
+
+
+def test_pickles_are_refused_with_what_to_do(tmp_path):
+    (tmp_path / "positions0.pkl").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    (problem,) = check_weights(write(tmp_path / "w.h5"), positions=[tmp_path / "positions0.pkl"])
+    assert "pickles of BlueRecording are not read" in problem
+    assert "snakemake" in problem

@@ -227,11 +227,12 @@ def _analytic_settings(row: TableRow, array: Mapping[str, Any], sigma: Any, wher
 
 
 def _sigma(numbers: Mapping[str, float], given: Any, where: str) -> tuple[float, float, float]:
-    along = [numbers.get(f"sigma_{axis}") for axis in "xyz"]
-    if any(value is not None for value in along):
-        if None in along or "sigma" in numbers:
+    along = [numbers[key] for key in ("sigma_x", "sigma_y", "sigma_z") if key in numbers]
+    if along:
+        if len(along) < 3 or "sigma" in numbers:
             raise ConfigurationError(f"{where}: give either sigma, or sigma_x, sigma_y and sigma_z")
-        return (float(along[0]), float(along[1]), float(along[2]))  # type: ignore[arg-type]
+        x, y, z = along
+        return x, y, z
     given = numbers.get("sigma", given)
     if isinstance(given, Mapping):
         return float(given["x"]), float(given["y"]), float(given["z"])

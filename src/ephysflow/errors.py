@@ -26,5 +26,12 @@ class SimulationError(EphysflowError):
     """
 
 
+class ProjectError(EphysflowError):
+    """A table, session file or download of a Neuropixels project cannot be used.
+
+    Ends up as a row of the exclusions table where the rest can go on. The message names what is wrong.
+    """
+
+
 class ResultError(EphysflowError):
     """A file that ephysflow wrote is damaged, or is not what it is taken for."""

@@ -1,0 +1,1 @@
+"""Stage ecephys: project tables and session files of Neuropixels recordings."""

@@ -16,7 +16,9 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/example.smk"
 include: "workflow/rules/recordings.smk"
 include: "workflow/rules/efeatures.smk"
+include: "workflow/rules/ecephys.smk"
 include: "workflow/rules/campaign.smk"
+include: "workflow/rules/comparison.smk"
 include: "workflow/rules/extracellular.smk"
 include: "workflow/rules/plots.smk"
 include: "workflow/rules/summary.smk"
@@ -26,7 +28,9 @@ localrules:
     all,
     recordings,
     efeatures,
+    ecephys,
     campaign,
+    comparison,
     publish_repo,
     publish_features,
     extracellular,

@@ -1,7 +1,7 @@
 """From raw electrophysiology to what circuit modelling needs.
 
 The names below are imported when they are asked for: functions of `ephysflow.api`, Python access to the results of
-simulation campaigns, and what a feature function of one's own is given and returns.
+simulation campaigns and to Neuropixels projects and sessions, and what a feature function of one's own is given and returns.
 """
 
 from typing import Any
@@ -21,6 +21,8 @@ _MODULES = {
         "ephysflow.api",
     ),
     "open_results": "ephysflow.campaign.results",
+    "open_project": "ephysflow.ecephys.project",
+    "open_session": "ephysflow.ecephys.session",
     **dict.fromkeys(("FeatureRows", "Observations"), "ephysflow.campaign.observations"),
 }
 

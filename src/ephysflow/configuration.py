@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ephysflow.campaign.settings import CampaignSettings, campaign_settings
+from ephysflow.ecephys.settings import ProjectSettings, project_settings
 from ephysflow.efeatures.auto_targets import AutoTarget, candidate_features, parse_auto_targets
 from ephysflow.efeatures.targets import Target, parse_targets, read_targets
 from ephysflow.errors import ConfigurationError
@@ -62,6 +63,7 @@ class Configuration:
     target_sets : name ('' for the main one) -> targets
     campaigns : one a simulation campaign
     circuits : one a circuit of the stage extracellular
+    projects : one a project of the stage ecephys
     folder : where modules of the user are looked for: beside the configuration
     notes : what the user should know
     origin : ``config`` as it was given and the ``files`` that it came from
@@ -72,6 +74,7 @@ class Configuration:
     target_sets: Mapping[str, TargetSet]
     campaigns: Sequence[CampaignSettings]
     circuits: Sequence[CircuitSettings]
+    projects: Sequence[ProjectSettings]
     folder: Path
     notes: Sequence[str]
     origin: Mapping[str, Any]
@@ -149,8 +152,24 @@ def load(config: Mapping[str, Any], files: Sequence[Path] = ()) -> Configuration
     for label, section in content.get("extracellular", {}).items():
         base = _folder_of(files, ("extracellular", label))
         circuits.append(circuit_settings(label, section, base, f"{name}: extracellular.{label}"))
+    projects = []
+    made = _example_sessions(content) if "ecephys" in content else []
+    for label, section in content.get("ecephys", {}).items():
+        base = _folder_of(files, ("ecephys", label))
+        where = f"{name}: ecephys.{label}"
+        projects.append(project_settings(label, section, base, where, Path(content["results"]), made))
     origin = {"config": dict(config), "files": [str(file) for file in files]}
-    return Configuration(content, entries, target_sets, campaigns, circuits, folder, notes, origin)
+    return Configuration(content, entries, target_sets, campaigns, circuits, projects, folder, notes, origin)
+
+
+def _example_sessions(content: Mapping[str, Any]) -> list[str]:
+    """Return the session files that the embedded example makes; none for one's own data."""
+    if "example_data" not in content:
+        return []
+    from ephysflow.example.ecephys_files import example_files
+    from ephysflow.example.files import ECEPHYS_FOLDER
+
+    return [str(Path(content["example_data"], ECEPHYS_FOLDER, name)) for name in example_files()]
 
 
 def _recording_entries(recordings: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -241,10 +260,10 @@ def _check_across_keys(config: Mapping[str, Any], name: str) -> None:
         recordings is None
         and efeatures is None
         and not legacy
-        and not config.keys() & {"campaign", "extracellular"}
+        and not config.keys() & {"campaign", "ecephys", "extracellular"}
     ):
         raise ConfigurationError(
-            f"{name}: nothing to do: none of legacy_config, recordings, efeatures, campaign, extracellular is there. "
+            f"{name}: nothing to do: none of legacy_config, recordings, efeatures, ecephys, campaign, extracellular is there. "
             "`ephysflow init` writes a commented configuration."
         )
     if recordings is None and efeatures is not None and not legacy:

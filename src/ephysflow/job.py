@@ -1,7 +1,7 @@
 """What one job of the workflow knows of itself."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ class Job:
     code : hash of the code that the step uses
     versions : package -> version
     results : folder of all outputs
+    aside : how to work where that changes no result, e.g. time-outs; no trigger of anything
     """
 
     step: str
@@ -30,6 +31,7 @@ class Job:
     code: str
     versions: Mapping[str, str]
     results: Path
+    aside: Mapping[str, Any] = field(default_factory=dict)
 
     def provenance(self, inputs: Iterable[str | Path]) -> Provenance:
         """Return the record that goes into the job's outputs; `inputs` are hashed now."""

@@ -207,3 +207,66 @@ def weights(results: Path, circuit: str, weights: str) -> Path:
 def circuit_plot(results: Path, circuit: str, weights: str) -> Path:
     """Probe and somata, coefficients against distance and on one cell."""
     return results / "plots" / "extracellular" / circuit / f"{weights}.pdf"
+
+
+def project_folder(results: Path, project: str) -> Path:
+    """Folder of one project of the stage ecephys."""
+    return results / "ecephys" / project
+
+
+PROJECT_TABLES = ("sessions", "probes", "channels", "units", "annotated_units", "unit_quality", "unit_filters")
+"""Tables over all sessions of a project."""
+
+
+def project_table(results: Path, project: str, name: str) -> Path:
+    """One of the tables over all sessions of a project."""
+    return project_folder(results, project) / f"{name}.parquet"
+
+
+def project_findings(results: Path, project: str) -> Path:
+    """What was left out of, or is doubtful in, the tables of a project."""
+    return project_folder(results, project) / "findings.parquet"
+
+
+def analysis_metrics(results: Path, project: str, session_type: str) -> Path:
+    """Analysis metrics of the units of all sessions of one type."""
+    return project_folder(results, project) / "analysis_metrics" / f"{session_type}.parquet"
+
+
+def downloads(results: Path, project: str) -> Path:
+    """Folder of what a warehouse was asked for, as it came."""
+    return project_folder(results, project) / "downloads"
+
+
+SESSIONS = "sessions"
+"""Folder of the sessions of a project."""
+
+
+def session_folder(results: Path, project: str, session: str) -> Path:
+    """Folder of the products of one session."""
+    return project_folder(results, project) / SESSIONS / session
+
+
+SESSION_INDEX = ("session", "index.sessions", "index.probes", "index.channels", "index.units")
+"""What is read of every session file first: what it is, and its part of the project's tables."""
+
+
+def session_index(results: Path, project: str, session: str) -> list[Path]:
+    """What a session file is, and its part of the project's raw tables."""
+    folder = session_folder(results, project, session)
+    return [folder / f"{name}.parquet" for name in SESSION_INDEX]
+
+
+def session_product(results: Path, project: str, session: str, file_name: str) -> Path:
+    """One product of a session."""
+    return session_folder(results, project, session) / file_name
+
+
+def project_plot(results: Path, project: str, name: str) -> Path:
+    """Plots of all units of a project (units), or of one session (session_<id>)."""
+    return results / "plots" / "ecephys" / project / f"{name}.pdf"
+
+
+def comparison(results: Path, name: str) -> Path:
+    """A model beside a recording: their feature tables, group by group."""
+    return results / "comparison" / f"{name}.parquet"

@@ -13,6 +13,8 @@ from typing import Any
 
 from ephysflow import paths
 from ephysflow.campaign.analysis_plan import AnalysisPlan
+from ephysflow.campaign.comparison_planning import ComparisonPlan
+from ephysflow.ecephys.project_plan import ProjectPlan
 from ephysflow.errors import ConfigurationError
 from ephysflow.extracellular.circuit_plan import CircuitPlan
 from ephysflow.io.atomic import write_text
@@ -41,7 +43,10 @@ class Plan:
     buckets : bucket -> its cells
     sets : target set ('' is the main one) -> its protocols -> the buckets that have them
     analyses : (campaign, analysis) -> its plan
+    comparisons : comparison of a model with a recording -> its plan
     circuits : circuit of the stage extracellular -> its plan
+    projects : project of the stage ecephys -> its plan
+    aside : step -> how its jobs work where that changes no result
     options : ``plots``, ``per_cell``, ``absolute_amplitude``, ``example_data`` of the configuration, and what of
         ``campaigns`` serves Python access only
     notes : what the user should know: options not honoured, protocols that no cell has
@@ -56,7 +61,10 @@ class Plan:
     buckets: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sets: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     analyses: Mapping[tuple[str, str], AnalysisPlan] = field(default_factory=dict)
+    comparisons: Mapping[str, ComparisonPlan] = field(default_factory=dict)
     circuits: Mapping[str, CircuitPlan] = field(default_factory=dict)
+    projects: Mapping[str, ProjectPlan] = field(default_factory=dict)
+    aside: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
@@ -152,6 +160,16 @@ class Plan:
         """Return everything public of the stage campaign."""
         return [path for analysis in self.analyses.values() for path in analysis.outputs()]
 
+    def campaigns(self, recorded: bool) -> list[str]:
+        """Return the names of the campaigns of recorded sessions, or of those of simulations."""
+        return list(
+            dict.fromkeys(name for (name, _), plan in self.analyses.items() if plan.recorded == recorded)
+        )
+
+    def comparison_outputs(self) -> list[Path]:
+        """Return the tables in which a model and a recording stand side by side."""
+        return [comparison.output() for comparison in self.comparisons.values()]
+
     def example_extracellular(self) -> list[str]:
         """Return the files of circuits that the embedded example makes; none for one's own data."""
         return list(dict.fromkeys(file for circuit in self.circuits.values() for file in circuit.made))
@@ -159,6 +177,14 @@ class Plan:
     def extracellular_outputs(self) -> list[Path]:
         """Return everything public of the stage extracellular."""
         return [path for circuit in self.circuits.values() for path in circuit.outputs()]
+
+    def example_ecephys(self) -> list[str]:
+        """Return the session files that the embedded example makes; none for one's own data."""
+        return list(dict.fromkeys(file for project in self.projects.values() for file in project.made))
+
+    def ecephys_outputs(self) -> list[Path]:
+        """Return everything public of the stage ecephys."""
+        return [path for project in self.projects.values() for path in project.outputs()]
 
     def recordings_outputs(self) -> list[Path]:
         """Return every public table of the stage recordings."""
@@ -206,6 +232,7 @@ class Plan:
         plots = [paths.recordings_plot(self.results, cell) for cell in self.cells]
         plots += [path for analysis in self.analyses.values() for path in analysis.plot_outputs()]
         plots += [path for circuit in self.circuits.values() for path in circuit.plot_outputs()]
+        plots += [path for project in self.projects.values() for path in project.plot_outputs()]
         if self.sets:
             plots += self.overview_outputs()
             plots += [paths.efeatures_plot(self.results, name) for name in self.sets]
@@ -229,7 +256,9 @@ class Plan:
             *self.recordings_outputs(),
             *self.efeatures_outputs(),
             *self.campaign_outputs(),
+            *self.comparison_outputs(),
             *self.extracellular_outputs(),
+            *self.ecephys_outputs(),
             *self.plot_outputs(),
             *(self.summary_outputs() if self.cells else []),
         ]
@@ -248,6 +277,9 @@ class Plan:
         for name, circuit in self.circuits.items():
             for table in circuit.exclusions():
                 tables[f"circuit {name}, chunk {table.name.partition('.')[0]}"] = (table, str(table))
+        for name in self.projects:
+            table = paths.project_table(self.results, name, "exclusions")
+            tables[f"project {name}"] = (table, f"ephysflow show {self.results}")
         if self.cells:
             tables["recordings"] = (
                 paths.exclusions(self.results),
@@ -266,6 +298,7 @@ class Plan:
             "results": str(self.results),
             "code": dict(self.code),
             "notes": list(self.notes),
+            "aside": dict(self.aside),
             "origin": json.dumps(self.origin),  # a text, because the order of its keys may have a meaning
         }
         lines = [canonical_json(head)]
@@ -317,6 +350,7 @@ def read_job(plan_file: Path, step: str, key: Sequence[str] = ()) -> Job:
                         code["code"],
                         code["versions"],
                         Path(head["results"]),
+                        head["aside"].get(step, {}),
                     )
                 if line.startswith(step + SEPARATOR):
                     known.append(line.split(SEPARATOR)[1])

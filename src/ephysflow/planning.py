@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ephysflow.campaign.analysis_plan import AnalysisPlan
+from ephysflow.campaign.comparison_planning import plan_comparisons
 from ephysflow.campaign.planning import plan_campaign
+from ephysflow.campaign.recorded_planning import needed_products
 from ephysflow.codehash import CodeHasher
 from ephysflow.configuration import Configuration, TargetSet, load
+from ephysflow.ecephys.planning import plan_project
+from ephysflow.ecephys.project_plan import ProjectPlan
 from ephysflow.errors import ConfigurationError
 from ephysflow.extracellular.circuit_plan import CircuitPlan
 from ephysflow.extracellular.planning import plan_circuit
@@ -107,27 +111,36 @@ def make_plan(configuration: Configuration, hasher: CodeHasher) -> Plan:
                 items["group_efeatures_of_cell", job_key((name, cell))] = {**grouping, **alone}
             items["plot_efeatures", name] = {"absolute_amplitude": efeatures["absolute_amplitude"]}
         items["plot_overview", ""] = {"cells": list(cells), "buckets": list(buckets), "sets": list(sets)}
+    results, made_in = Path(content["results"]), content.get("example_data")
+    project_items, projects = _plan_projects(configuration, results, hasher)
+    items |= project_items
+    if any(plan.made for plan in projects.values()):
+        items["example_ecephys", ""] = {"folder": made_in}
     analyses: dict[tuple[str, str], AnalysisPlan] = {}
+    of_projects = {project.name: project for project in configuration.projects}
+    available = {name: plan.sessions for name, plan in projects.items()}
     for campaign in configuration.campaigns:
         campaign_items, plans, own_notes = plan_campaign(
-            campaign, Path(content["results"]), hasher, job_key, content.get("example_data")
+            campaign, results, hasher, job_key, made_in, of_projects, available
         )
         items |= campaign_items
         analyses |= {(plan.campaign, plan.analysis): plan for plan in plans}
         notes += own_notes
+    comparison_items, comparisons = plan_comparisons(
+        content.get("comparison", {}), configuration.campaigns, analyses, results
+    )
+    items |= comparison_items
     if any(plan.made for plan in analyses.values()):
-        items["example_campaign", ""] = {"folder": content["example_data"]}
+        items["example_campaign", ""] = {"folder": made_in}
     circuits: dict[str, CircuitPlan] = {}
     for circuit in configuration.circuits:
-        circuit_items, circuits[circuit.name] = plan_circuit(
-            circuit, Path(content["results"]), job_key, content.get("example_data")
-        )
+        circuit_items, circuits[circuit.name] = plan_circuit(circuit, results, job_key, made_in)
         items |= circuit_items
     if any(plan.made for plan in circuits.values()):
-        items["example_extracellular", ""] = {"folder": content["example_data"]}
+        items["example_extracellular", ""] = {"folder": made_in}
     items["summarise", ""] = {"cells": list(cells), "sets": list(sets), "notes": notes}
     return Plan(
-        results=Path(content["results"]),
+        results=results,
         items={key: canonical_json(item) for key, item in items.items()},
         code={
             name: canonical_json(
@@ -140,7 +153,16 @@ def make_plan(configuration: Configuration, hasher: CodeHasher) -> Plan:
         buckets=buckets,
         sets=sets,
         analyses=analyses,
+        comparisons=comparisons,
         circuits=circuits,
+        projects=projects,
+        aside={
+            "fetch_file": {
+                project.name: {"transport": project.transport, "sha256": dict(project.sha256)}
+                for project in configuration.projects
+                if projects[project.name].downloads
+            }
+        },
         options={
             "plots": content["plots"],
             "per_cell": bool(efeatures and efeatures["per_cell"]),
@@ -150,6 +172,30 @@ def make_plan(configuration: Configuration, hasher: CodeHasher) -> Plan:
         notes=tuple(dict.fromkeys(notes)),
         origin=configuration.origin,
     )
+
+
+def _plan_projects(
+    configuration: Configuration, results: Path, hasher: CodeHasher
+) -> tuple[dict[tuple[str, str], Any], dict[str, ProjectPlan]]:
+    """Return the settings of all jobs of the stage ecephys, and the plan of each project.
+
+    Products that campaigns of recorded sessions read are made too.
+    """
+    of_projects = {project.name: project for project in configuration.projects}
+    needed: dict[str, dict[str, list[str]]] = {}
+    for campaign in configuration.campaigns:
+        for project, sessions in needed_products(campaign, of_projects).items():
+            for session, products in sessions.items():
+                needed.setdefault(project, {}).setdefault(session, []).extend(products)
+    items: dict[tuple[str, str], Any] = {}
+    plans = {}
+    made_in = configuration.content.get("example_data")
+    for name, settings in of_projects.items():
+        own_items, plans[name] = plan_project(
+            settings, needed.get(name, {}), results, hasher, job_key, made_in
+        )
+        items |= own_items
+    return items, plans
 
 
 def _refuse_reserved(kind: str, names: Mapping[str, Any], reserved: Sequence[str]) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from ephysflow import paths
 from ephysflow.campaign import files as campaign_files
 from ephysflow.campaign.feature_file import FeatureFile
-from ephysflow.errors import ResultError
+from ephysflow.ecephys.array_file import read_array_provenance
+from ephysflow.errors import ProjectError, ResultError
 from ephysflow.extracellular.positions_file import read_positions_provenance
 from ephysflow.extracellular.weights_file import check_complete, read_provenance_text
 from ephysflow.io.canonical import file_digest
@@ -18,6 +19,8 @@ from ephysflow.io.tables import open_table, read_provenance
 from ephysflow.plan import Plan, job_key
 
 JSON_WITH_RECORD = ("features.json", "protocols.json", "currents.json")
+DOWNLOADED = (".nwb", ".npy", ".tiff")
+"""Endings of files that a warehouse sent; beside each is a record of its size and SHA-256."""
 SNAKEMAKE_TIMESTAMP = ".snakemake_timestamp"
 """What Snakemake puts into a folder that is an output."""
 
@@ -67,12 +70,14 @@ def expected_files(plan: Plan) -> list[Path]:
     for analysis in plan.analyses.values():
         files += campaign_files.expected_files(analysis)
     files += plan.extracellular_outputs()
+    files += [*plan.ecephys_outputs(), *plan.comparison_outputs()]
     return [*files, *plan.plot_outputs(), *(plan.summary_outputs() if plan.cells else [])]
 
 
 def left_over(plan: Plan) -> list[Path]:
     """Return the files in the results folder that this plan does not make (any more), logs aside."""
     made = set(expected_files(plan))
+    made |= {path.with_name(f"{path.name}.record.json") for path in made if path.suffix in DOWNLOADED}
     folders = {path.parent for path in made}
     aside = (plan.results / "logs", paths.plan_folder(plan.results), plan.results / "report.html")
     return sorted(
@@ -102,8 +107,18 @@ def _checked_provenance(path: Path) -> Provenance | None:
     if path.suffix == ".h5":
         if path.parent.name == paths.POSITIONS:
             return read_positions_provenance(path)
+        if path.parent.parent.name == paths.SESSIONS:
+            return read_array_provenance(path)
         check_complete(path)
         return Provenance.from_text(read_provenance_text(path))
+    if path.suffix in DOWNLOADED:
+        from ephysflow.ecephys.download import check_against_record  # only a warehouse needs HTTP
+
+        try:
+            check_against_record(path)
+        except ProjectError as error:
+            raise ResultError(str(error)) from None
+        return None
     if path.name == campaign_files.ENTRIES:
         campaign_files.named_tables(path.parent)
         return None

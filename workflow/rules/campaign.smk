@@ -1,3 +1,5 @@
+import re
+
 # Only the embedded example makes its own simulations; for one's own data this rule does not exist.
 if plan.example_campaign():
 
@@ -23,6 +25,12 @@ if plan.example_campaign():
             "ephysflow example-campaign --plan {resources.plan:q} > {log:q} 2>&1"
 
 
+# Recorded sessions and simulations make files of the same names, of neurons and of extraction, by rules of their own.
+def campaign_names(recorded):
+    """Return the pattern of the names of campaigns of recorded sessions, or of those of simulations."""
+    return "|".join(map(re.escape, plan.campaigns(recorded))) or "(?!)"
+
+
 rule campaign:
     input:
         plan.campaign_outputs(),
@@ -43,6 +51,8 @@ rule select_neurons:
         f"{LOGS}/select_neurons/{{campaign}}/{{analysis}}/{{circuit}}.log",
     benchmark:
         f"{LOGS}/select_neurons/{{campaign}}/{{analysis}}/{{circuit}}.benchmark.tsv"
+    wildcard_constraints:
+        campaign=campaign_names(recorded=False),
     conda:
         "../../envs/ephysflow.yaml"
     resources:
@@ -68,6 +78,8 @@ rule extract_report:
         f"{LOGS}/extract_report/{{campaign}}/{{analysis}}/{{bucket}}.log",
     benchmark:
         f"{LOGS}/extract_report/{{campaign}}/{{analysis}}/{{bucket}}.benchmark.tsv"
+    wildcard_constraints:
+        campaign=campaign_names(recorded=False),
     conda:
         "../../envs/ephysflow.yaml"
     resources:
@@ -81,6 +93,64 @@ rule extract_report:
         "Extract windows and report ({wildcards.campaign}, {wildcards.analysis}, {wildcards.bucket})."
     shell:
         "ephysflow extract-report --plan {resources.plan:q} --item {wildcards.campaign:q} {wildcards.analysis:q}"
+        " {wildcards.bucket:q} > {log:q} 2>&1"
+
+
+rule select_units:
+    input:
+        lambda wildcards: plan.analysis(wildcards).circuit_inputs(wildcards.circuit),
+    output:
+        expand(
+            "{folder}/circuits/{{circuit}}.{table}.parquet",
+            folder=CAMPAIGN,
+            table=paths.CIRCUIT_TABLES,
+        ),
+    log:
+        f"{LOGS}/select_units/{{campaign}}/{{analysis}}/{{circuit}}.log",
+    benchmark:
+        f"{LOGS}/select_units/{{campaign}}/{{analysis}}/{{circuit}}.benchmark.tsv"
+    wildcard_constraints:
+        campaign=campaign_names(recorded=True),
+    conda:
+        "../../envs/ephysflow.yaml"
+    resources:
+        plan=str(plan_file),
+        mem_mb=1000,
+        runtime=30,
+    params:
+        item=lambda wildcards: plan.settings("select_units", *wildcards),
+        code=plan.code["select_units"],
+    message:
+        "Choose the units of each class of a session ({wildcards.campaign}, {wildcards.analysis})."
+    shell:
+        "ephysflow select-units --plan {resources.plan:q} --item {wildcards.campaign:q} {wildcards.analysis:q}"
+        " {wildcards.circuit:q} > {log:q} 2>&1"
+
+
+rule extract_recorded:
+    input:
+        lambda wildcards: plan.analysis(wildcards).extraction_inputs(wildcards.bucket),
+    output:
+        directory(f"{CAMPAIGN}/extracted/{{bucket}}"),
+    log:
+        f"{LOGS}/extract_recorded/{{campaign}}/{{analysis}}/{{bucket}}.log",
+    benchmark:
+        f"{LOGS}/extract_recorded/{{campaign}}/{{analysis}}/{{bucket}}.benchmark.tsv"
+    wildcard_constraints:
+        campaign=campaign_names(recorded=True),
+    conda:
+        "../../envs/ephysflow.yaml"
+    resources:
+        plan=str(plan_file),
+        mem_mb=4000,
+        runtime=60,
+    params:
+        item=lambda wildcards: plan.settings("extract_recorded", *wildcards),
+        code=plan.code["extract_recorded"],
+    message:
+        "Extract windows and spikes of sessions ({wildcards.campaign}, {wildcards.analysis}, {wildcards.bucket})."
+    shell:
+        "ephysflow extract-recorded --plan {resources.plan:q} --item {wildcards.campaign:q} {wildcards.analysis:q}"
         " {wildcards.bucket:q} > {log:q} 2>&1"
 
 

@@ -36,5 +36,9 @@ wildcard_constraints:
     computation=r"[0-9a-f]+",
     chunk=r"[0-9]+",
     weights=r"[^/]+",
+    project=r"[^/]+",
+    session=r"[^/]+",
+    session_type=r"[^/]+",
+    product_file=r"(?!session\.parquet|index\.)[^/]+",
     # "" is the main set of targets; others have a folder of their own
     target_set=r"([^/]+/)?",

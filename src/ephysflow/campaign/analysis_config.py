@@ -8,6 +8,12 @@ from typing import Any
 
 from ephysflow.campaign.feature_entries import FILE_NAME, FeatureEntry, read_entries
 from ephysflow.campaign.query import Query, check_query, query_columns
+from ephysflow.campaign.recorded_settings import (
+    RecordedSessions,
+    recorded_problems,
+    recorded_sessions,
+    simulated_problems,
+)
 from ephysflow.campaign.window_settings import (
     bounds_problems,
     overlapping_trials,
@@ -66,14 +72,16 @@ class AnalysisFile:
 
     Attributes
     ----------
-    simulation_campaign : the campaign file; relative to the working directory, or absolute
+    simulation_campaign : the campaign file; relative to the working directory, or absolute. None for recorded sessions
+    recorded : the sessions that take the place of simulations; None for simulations
     simulations_filter, simulations_filter_in_memory : queries on conditions and simulation_id
     custom : anything, for the user's own code
     analyses : name -> analysis, in the order of the file
     notes : what the user should know
     """
 
-    simulation_campaign: Path
+    simulation_campaign: Path | None
+    recorded: RecordedSessions | None
     simulations_filter: Any
     simulations_filter_in_memory: Any
     custom: dict[str, Any]
@@ -131,11 +139,14 @@ def parse_analysis(content: Any, folder: Path, where: str) -> AnalysisFile:
 
     notes = _version_notes(content)
     found = _filter_problems(completed)
+    recorded, sessions_problems = recorded_sessions(completed.get("recorded_sessions"))
+    found += sessions_problems
     given_windows = {name: a["extraction"]["windows"] for name, a in completed["analysis"].items()}
     all_steps = {name: a["extraction"]["trial_steps"] for name, a in completed["analysis"].items()}
     for name, analysis in completed["analysis"].items():
         extraction = analysis["extraction"]
         own = _extraction_problems(extraction)
+        own += simulated_problems(extraction) if recorded is None else recorded_problems(extraction)
         for label, other, there in references(extraction["windows"]):
             if problem := reference_problem(other, there, given_windows):
                 own.append(f"extraction.windows.{label}: {problem}")
@@ -167,8 +178,10 @@ def parse_analysis(content: Any, folder: Path, where: str) -> AnalysisFile:
         kept = {key: extraction[key] for key in ("report", "neuron_classes")}
         kept |= {"windows": windows, "trial_steps": extraction["trial_steps"]}
         analyses[name] = Analysis(name, kept, analysis["features"], analysis["custom"])
+    file = completed.get("simulation_campaign")
     return AnalysisFile(
-        simulation_campaign=Path(os.path.normpath(folder / completed["simulation_campaign"])),
+        simulation_campaign=None if file is None else Path(os.path.normpath(folder / file)),
+        recorded=recorded,
         simulations_filter=completed["simulations_filter"],
         simulations_filter_in_memory=completed["simulations_filter_in_memory"],
         custom=completed["custom"],
@@ -297,4 +310,6 @@ def _extraction_problems(extraction: Mapping[str, Any]) -> list[str]:
     for label, window in extraction["windows"].items():
         if not isinstance(window, str):
             found += window_problems(label, window, extraction["trial_steps"])
+            if "trials" in window:
+                found += _query_problems(window["trials"]["query"], f"windows.{label}.trials.query")
     return [f"extraction.{problem}" for problem in found]

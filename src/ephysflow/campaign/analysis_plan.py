@@ -14,7 +14,7 @@ ALL_SIMULATIONS = "all"
 
 @dataclass(frozen=True)
 class PlannedSimulation:
-    """A simulation that can be used: its configuration and what the analysis reads are there.
+    """A simulation that can be used: its configuration and what the analysis reads are there; or a recorded session.
 
     Attributes
     ----------
@@ -65,6 +65,7 @@ class AnalysisPlan:
     computations : key -> computation
     varies : some feature entry has several combinations of parameters
     made : raw files that the example makes; they count as being there
+    recorded : its simulations are recorded sessions
     """
 
     results: Path
@@ -77,6 +78,7 @@ class AnalysisPlan:
     computations: Mapping[str, Computation]
     varies: bool
     made: Sequence[str]
+    recorded: bool = False
 
     @cached_property
     def buckets(self) -> dict[str, list[PlannedSimulation]]:
@@ -98,7 +100,11 @@ class AnalysisPlan:
         """Return what the extraction of a bucket of simulations reads."""
         simulations = self.buckets[bucket]
         circuits = dict.fromkeys(simulation.circuit for simulation in simulations)
-        files: list[str | Path] = [path for circuit in circuits for path in self.circuit_outputs(circuit)[:3]]
+        # why units could not be chosen stands in the last table; neurons that cannot be chosen end the analysis
+        tables = len(paths.CIRCUIT_TABLES) if self.recorded else len(paths.CIRCUIT_TABLES) - 1
+        files: list[str | Path] = [
+            path for circuit in circuits for path in self.circuit_outputs(circuit)[:tables]
+        ]
         files += dict.fromkeys(file for simulation in simulations for file in simulation.files)
         if self.circuits_in_extraction:
             files += [file for circuit in circuits for file in self.circuit_files[circuit]]

@@ -2,31 +2,35 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from ephysflow.campaign.analysis_config import Analysis, check_filter
-from ephysflow.campaign.analysis_plan import ALL_SIMULATIONS, AnalysisPlan, PlannedSimulation
+from ephysflow.campaign.analysis_config import Analysis
+from ephysflow.campaign.analysis_jobs import (
+    Items,
+    NoSimulationError,
+    OwnItems,
+    bucket_of,
+    class_list,
+    jobs_after_extraction,
+    plan_analyses,
+    sampling,
+    wanted_simulations,
+)
+from ephysflow.campaign.analysis_plan import AnalysisPlan, PlannedSimulation
 from ephysflow.campaign.campaign_file import Campaign, read_campaign
-from ephysflow.campaign.feature_jobs import feature_jobs, user_code
+from ephysflow.campaign.feature_jobs import user_code
 from ephysflow.campaign.functions.registry import TRIAL_STEP_FUNCTIONS
-from ephysflow.campaign.neurons import SEQUENTIAL
-from ephysflow.campaign.query import matches
+from ephysflow.campaign.recorded_planning import Available, Projects, plan_recorded_campaign
 from ephysflow.campaign.settings import CampaignSettings
 from ephysflow.codehash import CodeHasher
 from ephysflow.errors import ConfigurationError, SimulationError
 from ephysflow.io.canonical import canonical_json, digest
 from ephysflow.sonata.simulation_config import CircuitFiles, SimulationFiles, circuit_key, read_simulation
-
-Items = dict[tuple[str, str], Any]
-
-
-class _NoSimulationError(ConfigurationError):
-    """An analysis has nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ def plan_campaign(
     hasher: CodeHasher,
     job_key: Callable[[Sequence[str]], str],
     made_in: str | None,
+    projects: Projects,
+    available: Available = MappingProxyType({}),
 ) -> tuple[Items, list[AnalysisPlan], list[str]]:
     """Return the settings of all jobs of a campaign, the plan of each analysis, and notes.
 
@@ -54,19 +60,23 @@ def plan_campaign(
     hasher : for the code of feature and trial-step functions
     job_key : how the key of a job is made of its parts
     made_in : folder whose files the embedded example makes; they count as being there
+    projects : name -> project of the stage ecephys, for campaigns of recorded sessions
+    available : project -> sessions whose file is there, or will be; of a project that is not named, all are
 
     Raises
     ------
     ConfigurationError
         naming what is wrong and what is allowed.
     """
+    if settings.analyses.recorded is not None:
+        return plan_recorded_campaign(
+            settings, settings.analyses.recorded, results, hasher, job_key, projects, available
+        )
+    assert settings.analyses.simulation_campaign is not None
     campaign = read_campaign(settings.analyses.simulation_campaign)
     if not campaign.paths:
         raise ConfigurationError(f"{campaign.file}: lists no simulation")
-    for key in ("simulations_filter", "simulations_filter_in_memory"):
-        query = getattr(settings.analyses, key)
-        check_filter(query, campaign.condition_names, f"{settings.where}: {key}")
-    wanted = _filtered(campaign, settings)
+    wanted = wanted_simulations(settings, campaign.condition_names, campaign.conditions)
     everything = [_find(campaign, i) for i in range(len(campaign.paths))]
     # ids must not depend on the filter
     first_with: dict[str, int] = {}
@@ -74,37 +84,8 @@ def plan_campaign(
         if candidate.files is not None:
             first_with.setdefault(_circuit_key(candidate.files), candidate.simulation_id)
     found = [everything[i] for i in wanted]
-    items: Items = {}
-    plans = []
-    notes = [f"campaign {settings.name}: {note}" for note in settings.analyses.notes]
-    unusable: list[_NoSimulationError] = []
-    for analysis in settings.analyses.analyses.values():
-        try:
-            own_items, plan = _plan_analysis(
-                settings, campaign, found, first_with, analysis, results, hasher, made_in
-            )
-        except _NoSimulationError as error:  # e.g. its report is not there yet; the other analyses go on
-            unusable.append(error)
-            continue
-        items |= {
-            (step, job_key((settings.name, analysis.name, *key))): item for (step, key), item in own_items
-        }
-        plans.append(plan)
-    if not plans:
-        raise unusable[0]
-    notes += [f"campaign {settings.name}: left out: {error}" for error in unusable]
-    return items, plans, notes
-
-
-def _filtered(campaign: Campaign, settings: CampaignSettings) -> list[int]:
-    """Return the ids of the simulations that the filter lets through."""
-    columns: dict[str, np.ndarray] = {"simulation_id": np.arange(len(campaign.paths))}
-    for name in campaign.condition_names:
-        values = np.empty(len(campaign.paths), dtype=object)
-        values[:] = [conditions[name] for conditions in campaign.conditions]
-        columns[name] = values
-    mask = matches(settings.analyses.simulations_filter, columns, f"{settings.where}: simulations_filter")
-    return np.flatnonzero(mask).tolist()
+    plan_one = partial(_plan_analysis, settings, campaign, found, first_with, results, hasher, made_in)
+    return plan_analyses(settings, plan_one, job_key)
 
 
 def _find(campaign: Campaign, i: int) -> _Found:
@@ -144,11 +125,11 @@ def _plan_analysis(
     campaign: Campaign,
     found: Sequence[_Found],
     first_with: Mapping[str, int],
-    analysis: Analysis,
     results: Path,
     hasher: CodeHasher,
     made_in: str | None,
-) -> tuple[list[tuple[tuple[str, tuple[str, ...]], Any]], AnalysisPlan]:
+    analysis: Analysis,
+) -> tuple[OwnItems, AnalysisPlan]:
     """Return the items of one analysis, by step and key within the analysis, and its plan."""
     report = analysis.extraction["report"]
     windows = analysis.extraction["windows"]
@@ -188,7 +169,7 @@ def _plan_analysis(
                 simulation_id=i,
                 circuit_id=first_with[circuit],
                 circuit=circuit,
-                bucket=_bucket(key, settings.buckets),
+                bucket=bucket_of(key, settings.buckets),
                 conditions=campaign.conditions[i],
                 path=path,
                 files=[str(files.config), *map(str, raw)],
@@ -197,7 +178,7 @@ def _plan_analysis(
         )
     if not usable:
         reasons = "; ".join(f"{row['simulation_path']}: {row['reason']}" for row in left_out[:5])
-        raise _NoSimulationError(
+        raise NoSimulationError(
             f"{settings.where}: analysis {analysis.name}: no simulation of {campaign.file} can be used"
             + (f" ({reasons})" if reasons else ": simulations_filter leaves none")
         )
@@ -214,15 +195,11 @@ def _plan_analysis(
         circuit_files[key] = list(dict.fromkeys(str(file) for file in raw if is_there(file)))
 
     where = {"campaign": settings.name, "analysis": analysis.name}
-    items: list[tuple[tuple[str, tuple[str, ...]], Any]] = []
+    items: OwnItems = []
     classes = analysis.extraction["neuron_classes"]
-    sampling = _sampling(settings, classes.values())
-    # order matters to classes that are drawn in turn, from one random stream, and to no others
-    in_turn = [label for label, choice in classes.items() if choice.get("limit")]
-    in_turn = in_turn if settings.sampling == SEQUENTIAL else []
-    class_list = [[label, dict(classes[label])] for label in dict.fromkeys([*in_turn, *sorted(classes)])]
+    selecting = {"classes": class_list(settings, classes), **sampling(settings, classes.values())}
     for key, files in circuits.items():
-        selection = {**_described(files), "classes": class_list, **sampling, **where}
+        selection = {**_described(files), **selecting, **where}
         items.append((("select_neurons", (key,)), selection))
     functions = {
         step["function"]: _trial_step_code(step["function"], settings, hasher)
@@ -250,45 +227,13 @@ def _plan_analysis(
                 }
                 for key in keys
             },
-            **({"seed": _sampling(settings, trial_steps.values())["seed"]} if trial_steps else {}),
+            **({"seed": sampling(settings, trial_steps.values())["seed"]} if trial_steps else {}),
         }
         items.append((("extract_report", (bucket,)), extraction))
 
     simulations = {key: simulation for key, (simulation, _) in usable.items()}
-    listing: list[dict[str, Any]] = [
-        {
-            "key": s.key,
-            "simulation_id": s.simulation_id,
-            "circuit_id": s.circuit_id,
-            "circuit": s.circuit,
-            "bucket": s.bucket,
-            "conditions": dict(s.conditions),
-            "path": s.path,
-        }
-        for s in simulations.values()
-    ]
-    repo = {**where, "windows": list(windows), "simulations": listing, "left_out": left_out}
-    items.append((("publish_repo", ()), repo))
-    members: dict[str, list[dict[str, Any]]] = {ALL_SIMULATIONS: listing}
-    for described in listing:
-        members.setdefault(described["bucket"], []).append(described)
-    own_items, computations, published = feature_jobs(settings, analysis, members, list(buckets), hasher)
+    own_items, computations = jobs_after_extraction(settings, analysis, simulations, left_out, hasher)
     items += own_items
-    items.append(
-        (
-            ("publish_features", ()),
-            {
-                **where,
-                "report": report["type"],
-                "simulations": [{k: s[k] for k in s if k != "conditions"} for s in listing],
-                "features": published,
-            },
-        )
-    )
-    plotting = {**where, "report": report["type"]}
-    items += [
-        ((step, ()), plotting) for step in ("plot_rasters", "plot_firing_rates", "plot_parameter_sweep")
-    ]
     plan = AnalysisPlan(
         results=results,
         campaign=settings.name,
@@ -302,17 +247,6 @@ def _plan_analysis(
         made=tuple(dict.fromkeys(made)),
     )
     return items, plan
-
-
-def _limited(choices: Iterable[Mapping[str, Any]]) -> bool:
-    return any(choice.get("limit") for choice in choices)
-
-
-def _sampling(settings: CampaignSettings, choices: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return how neurons are drawn; the same for all settings where nothing has a limit, and so nothing is drawn."""
-    if not _limited(choices):
-        return {"sampling": SEQUENTIAL, "seed": 0}
-    return {"sampling": settings.sampling, "seed": settings.seed}
 
 
 def _raw_files(files: SimulationFiles, report: Mapping[str, str], trial_steps: bool) -> list[Path]:
@@ -367,13 +301,6 @@ def _node_sets_files(analysis: Analysis, trial_steps: Mapping[str, Any]) -> list
     holders = [*analysis.extraction["neuron_classes"].values(), *trial_steps.values()]
     names = [holder.get("node_sets_file") for holder in holders]
     return [Path(name) for name in dict.fromkeys(names) if name]
-
-
-def _bucket(key: str, count: int | None) -> str:
-    """Return the bucket of a simulation: its own, or by its key, which others do not change."""
-    if count is None:
-        return key
-    return f"bucket-{int(key, 16) % count:0{len(str(count - 1))}d}"
 
 
 def _trial_step_code(name: str, settings: CampaignSettings, hasher: CodeHasher) -> str:

@@ -70,7 +70,8 @@ def campaign_settings(name: str, content: Mapping[str, Any], folder: Path, where
         path = Path(content["analysis_config"])
         analyses, folder, where = read_analysis(path), path.parent, f"{where} ({path})"
     else:
-        if missing := [key for key in ("simulation_campaign", "analysis") if key not in inline]:
+        source = "recorded_sessions" if "recorded_sessions" in inline else "simulation_campaign"
+        if missing := [key for key in (source, "analysis") if key not in inline]:
             raise ConfigurationError(f"{where}: needs analysis_config, or {' and '.join(missing)}")
         analyses = parse_analysis(inline, folder, where)
     return CampaignSettings(

@@ -7,12 +7,26 @@ from typing import Any
 
 REFERENCE = ".extraction.windows."
 _NUMBERS = ("initial_offset", "t_step", "trial_steps_value")
+_OF_STEPS = {
+    "initial_offset": 0,
+    "n_trials": 1,
+    "trial_steps_value": 0,
+    "trial_steps_list": [],
+    "trial_steps_label": "",
+}
+"""Keys, with their defaults, by which trials that are no rows of a table follow each other."""
 
 
 def window_problems(label: str, window: Mapping[str, Any], trial_steps: Mapping[str, Any]) -> list[str]:
     """Return what a schema cannot say of one window (with its defaults), one line each."""
     where = f"windows.{label}"
-    found = bounds_problems(where, window)
+    found = bounds_problems(where, window) if "bounds" in window else []
+    if "trials" in window:
+        return found + [
+            f"{where}: trials and {key}: {window[key]!r} exclude each other; bounds are relative to the start of each trial"
+            for key, default in _OF_STEPS.items()
+            if window[key] != default
+        ]
     if window["trial_steps_list"]:
         for key, alone in (("n_trials", (0, 1)), ("trial_steps_value", (0,))):
             if window[key] not in alone:
@@ -36,7 +50,12 @@ def bounds_problems(where: str, holder: Mapping[str, Any]) -> list[str]:
 
 
 def overlapping_trials(window: Mapping[str, Any]) -> bool:
-    """Whether two trials of a window have times in common, so that rows of the report are there twice."""
+    """Whether two trials of a window have times in common, so that rows of the report are there twice.
+
+    Of trials that are rows of a table this is not known before the table is there: False.
+    """
+    if "trials" in window:
+        return False
     duration = window["bounds"][1] - window["bounds"][0]
     offsets = sorted(window["trial_steps_list"])
     if not offsets and window["n_trials"] > 1:
@@ -45,12 +64,16 @@ def overlapping_trials(window: Mapping[str, Any]) -> bool:
 
 
 def resolved_window(window: Mapping[str, Any], trial_steps: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a window with its trial step, if any, under ``trial_step``; one text for equal numbers."""
+    """Return a window with its trial step, if any, under ``trial_step``; one text for equal numbers.
+
+    ``bounds`` are None where each trial, a row of a table, has its own.
+    """
     step = window["trial_steps_label"]
+    bounds = window.get("bounds")
     return {
         **window,
         **{key: float(window[key]) for key in _NUMBERS},
-        "bounds": [float(time) for time in window["bounds"]],
+        "bounds": None if bounds is None else [float(time) for time in bounds],
         "n_trials": max(int(window["n_trials"]), 1),
         "trial_steps_list": [float(time) for time in window["trial_steps_list"]],
         "trial_step": {**copy.deepcopy(trial_steps[step]), "label": step} if step else None,

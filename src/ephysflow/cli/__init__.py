@@ -58,6 +58,12 @@ JOBS = {
         "extract_report",
         "windows and report of the simulations of a bucket",
     ),
+    "select-units": ("ephysflow.campaign.units_step", "select_units", "units of each class of a session"),
+    "extract-recorded": (
+        "ephysflow.campaign.recorded_extraction_step",
+        "extract_recorded",
+        "windows and spikes of the recorded sessions of a bucket",
+    ),
     "publish-repo": ("ephysflow.campaign.repo_step", "publish_repo", "extraction tables, put together"),
     "compute-features": (
         "ephysflow.campaign.features_step",
@@ -69,6 +75,11 @@ JOBS = {
         "publish_features",
         "feature tables under their names",
     ),
+    "compare-analyses": (
+        "ephysflow.campaign.comparison_step",
+        "compare_analyses",
+        "a model's features beside those of a recording",
+    ),
     "plot-rasters": ("ephysflow.plots.campaign_steps", "plot_rasters", "rasters or traces, drawn"),
     "plot-firing-rates": (
         "ephysflow.plots.campaign_steps",
@@ -79,6 +90,43 @@ JOBS = {
         "ephysflow.plots.campaign_steps",
         "plot_parameter_sweep",
         "features against parameters, drawn",
+    ),
+    "example-ecephys": (
+        "ephysflow.example.ecephys_step",
+        "example_ecephys",
+        "make the embedded example's session files",
+    ),
+    "fetch-file": ("ephysflow.ecephys.fetch_step", "fetch_file", "one table or file of a warehouse"),
+    "index-session": (
+        "ephysflow.ecephys.index_step",
+        "index_session",
+        "what a session file is, and its part of the project's tables",
+    ),
+    "extract-session": (
+        "ephysflow.ecephys.products_step",
+        "extract_session",
+        "one product of a session",
+    ),
+    "make-project-tables": (
+        "ephysflow.ecephys.tables_step",
+        "make_project_tables",
+        "sessions, probes, channels and units of a project",
+    ),
+    "collect-exclusions": (
+        "ephysflow.ecephys.exclusions_step",
+        "collect_exclusions",
+        "what was left out of a project",
+    ),
+    "join-analysis-metrics": (
+        "ephysflow.ecephys.tables_step",
+        "join_analysis_metrics",
+        "analysis metrics of the units of a session type",
+    ),
+    "plot-units": ("ephysflow.plots.ecephys_step", "plot_units", "units of a project, drawn"),
+    "plot-session": (
+        "ephysflow.plots.ecephys_step",
+        "plot_session",
+        "rasters and probes of a session, drawn",
     ),
     "example-extracellular": (
         "ephysflow.example.extracellular_step",

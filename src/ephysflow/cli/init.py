@@ -60,26 +60,60 @@ BLOCK = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "folder", type=Path, help="where to write config.yaml, recordings.tsv and targets.yaml"
+        "folder",
+        nargs="+",
+        metavar="[ecephys] FOLDER",
+        help="where to write config.yaml and sheets; with the word ecephys before it, for a Neuropixels project",
     )
     parser.add_argument(
-        "--data", type=Path, help="folder of recordings: the sheet is filled from what they hold"
+        "--data",
+        type=Path,
+        help="folder of recordings or session files: the sheet is filled from what it holds",
+    )
+    parser.add_argument(
+        "--warehouse",
+        nargs="?",
+        const="http://api.brain-map.org",
+        metavar="HOST",
+        help="of a Neuropixels project: ask this server (by default %(const)s) for its sessions",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the three files; existing ones are never replaced."""
+    """Write the files of one kind of project; existing ones are never replaced."""
+    from ephysflow.cli.init_ecephys import write_project
+    from ephysflow.errors import ConfigurationError
+
+    *stage, folder = arguments.folder
+    if stage == ["ecephys"]:
+        return write_project(arguments, Path(folder))
+    if stage:
+        raise ConfigurationError(
+            f"init: {' '.join(arguments.folder)!r}: give one folder, or ecephys and a folder"
+        )
+    if folder == "ecephys":
+        raise ConfigurationError(
+            "init ecephys: name the folder too (for recordings in a folder of that name: ./ecephys)"
+        )
+    if arguments.warehouse is not None:
+        raise ConfigurationError(
+            "init: --warehouse is for Neuropixels projects: ephysflow init ecephys FOLDER"
+        )
+    return _write_recordings(Path(folder), arguments.data)
+
+
+def _write_recordings(folder: Path, data: Path | None) -> int:
+    """Write configuration, sheet and targets of patch-clamp recordings."""
     from ephysflow.errors import ConfigurationError
     from ephysflow.io.atomic import write_text
     from ephysflow.recordings.discovery import Found, find_recordings
 
-    folder: Path = arguments.folder
     names = ("config.yaml", "recordings.tsv", "targets.yaml")
     if there := [name for name in names if (folder / name).exists()]:
         raise ConfigurationError(
             f"{folder}: {', '.join(there)} is already there; name another folder or move it"
         )
-    found = find_recordings(arguments.data) if arguments.data else Found()
+    found = find_recordings(data) if data else Found()
     protocols, unknown = _protocols(found.rows), _protocols(found.unknown)
     steps = [protocol for protocol in protocols if _stimulus(protocol) == "Step"]
     rheobase = (

@@ -44,7 +44,47 @@ def run(arguments: argparse.Namespace) -> int:
             _show_analysis(results, campaign.name, analysis.name, analysis.extraction["report"]["type"])
     for circuit in configuration.circuits:
         _show_circuit(results, circuit.name, [weights.name for weights in circuit.weights], circuit.chunks)
+    for project in configuration.projects:
+        _show_project(results, project.name, project.sessions)
     return 0
+
+
+def _show_project(results: Path, project: str, sessions: Sequence[str]) -> None:
+    """Print what there is of one project of the stage ecephys."""
+    from ephysflow import paths
+    from ephysflow.io.tables import read_rows
+
+    print(f"\nProject {project}: {paths.project_folder(results, project)}/")
+    tables = {name: paths.project_table(results, project, name) for name in paths.PROJECT_TABLES}
+    if not tables["units"].is_file():
+        print("    tables:      not there yet")
+        return
+    counts = [f"{_row_count(tables[name])} {name}" for name in ("sessions", "probes", "channels", "units")]
+    print(f"    tables:      {', '.join(counts)}")
+    for row in read_rows(tables["unit_filters"]):
+        missing = f" ({row['removed_missing']} for want of a value)" if row["removed_missing"] else ""
+        note = f": {row['note']}" if row["note"] else ""
+        limit = f" {row['limit']}" if row["limit"] else ""
+        print(
+            f"        {row['filter'] + limit:36} removed {row['removed']} of {row['units_before']}{missing}{note}"
+        )
+    exclusions = paths.project_table(results, project, "exclusions")
+    rows = read_rows(exclusions) if exclusions.is_file() else []
+    for found, what in (
+        ([r for r in rows if not r["kept"]], "LEFT OUT"),
+        ([r for r in rows if r["kept"]], "warnings"),
+    ):
+        if found:
+            print(f"    {what + ':':12} {len(found)} (all: {exclusions})")
+            _print_first([f"{row['session'] or row['subject']}: {row['reason']}" for row in found], 8)
+    there = [session for session in sessions if paths.session_index(results, project, session)[0].is_file()]
+    print(
+        f"    sessions:    {len(there)} of {len(sessions)}      {paths.project_folder(results, project) / paths.SESSIONS}/<id>/"
+    )
+    plots = paths.project_plot(results, project, "units").parent
+    if plots.is_dir():
+        print(f"    plots:       {plots}/")
+    print(f"    in Python:   ephysflow.open_project({str(paths.project_folder(results, project))!r})")
 
 
 def _show_circuit(results: Path, circuit: str, names: Sequence[str], chunks: int) -> None:

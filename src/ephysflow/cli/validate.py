@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ephysflow.campaign.analysis_config import Analysis
     from ephysflow.campaign.analysis_plan import AnalysisPlan
+    from ephysflow.ecephys.project_plan import ProjectPlan
+    from ephysflow.ecephys.settings import ProjectSettings
     from ephysflow.extracellular.circuit_plan import CircuitPlan
     from ephysflow.extracellular.settings import CircuitSettings
 
@@ -49,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
             _print_analysis(analysis, own_plan, left_out, plots=plan.options["plots"])
     for circuit in configuration.circuits:
         _print_circuit(circuit, plan.circuits[circuit.name])
+    for project in configuration.projects:
+        _print_project(project, plan.projects[project.name])
     made = set(plan.example_recordings())
     missing = [
         file
@@ -105,3 +109,17 @@ def _print_circuit(circuit: "CircuitSettings", plan: "CircuitPlan") -> None:
         kinds = [electrode.type for electrode in electrodes]
         counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
         print(f"    weights {weights.name}: {len(electrodes)} electrodes ({counts}), {weights.ranks} ranks")
+
+
+def _print_project(project: "ProjectSettings", plan: "ProjectPlan") -> None:
+    """Print what would be done for one project."""
+    print(f"project {project.name} (source {project.kind})")
+    absent = [session for session in project.sessions if session not in plan.sessions]
+    print(f"    sessions: {len(plan.sessions)}" + (f"; not there: {', '.join(absent)}" if absent else ""))
+    print(f"    products: {', '.join(project.products)}")
+    if plan.downloads:
+        waiting = [file for file in plan.download_outputs() if not file.is_file()]
+        print(f"    downloads: {len(waiting)} of {len(plan.downloads)} files are still to be had")
+    print(
+        f"    jobs: {len(plan.downloads)} downloads, {len(plan.sessions)} indices, {len(plan.product_outputs())} products"
+    )

@@ -1,7 +1,6 @@
 """``ephysflow verify``: are results whole and up to date?"""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 
@@ -27,9 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
         config, files = read_yaml(arguments.config) or {}, [arguments.config]
     else:
         config, files = read_origin(arguments.results)
-    configuration = load(config, files)
-    content = {**configuration.content, "results": str(arguments.results)}
-    plan = make_plan(replace(configuration, content=content), CodeHasher())
+    configuration = load({**config, "results": str(arguments.results)}, files)
+    plan = make_plan(configuration, CodeHasher())
     findings = list(verify_results(plan))
     for finding in findings:
         print(f"{finding.status:8} {finding.path}: {finding.reason}")

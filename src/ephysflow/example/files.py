@@ -22,7 +22,7 @@ SHEET = "recordings.tsv"
 SHEET_COLUMNS = ("cell", "protocol", "filepath", "i_file", "v_file", "ljp")
 
 _SEED = 2008
-CAMPAIGN_FOLDER, COLUMN_FOLDER = "campaign", "extracellular"
+CAMPAIGN_FOLDER, COLUMN_FOLDER, ECEPHYS_FOLDER = "campaign", "extracellular", "ecephys"
 _ABORTED_CELL = "pyr3"  # its last IDrest sweep lost the seal
 _SPONTANEOUS = ("pyr2", "IDrest", 1, 80.0)  # cell, protocol, sweep, time [ms] of a spike before the stimulus
 
@@ -73,7 +73,7 @@ def _refuse_foreign(folder: Path, files: Sequence[Path], sheet: bytes) -> None:
     foreign = sorted(
         str(path)
         for path in present.difference(files)
-        if path.parts[0] not in (CAMPAIGN_FOLDER, COLUMN_FOLDER)
+        if path.parts[0] not in (CAMPAIGN_FOLDER, COLUMN_FOLDER, ECEPHYS_FOLDER)
     )
     if Path(SHEET) in present and (folder / SHEET).read_bytes() != sheet:
         foreign.append(SHEET)

@@ -79,7 +79,8 @@ def common_windows(observations: Observations, runs: Runs, feature: str) -> np.n
         )
         raise SimulationError(
             f"{feature}: group {observations.key(group)} pools windows of different bounds ({windows}); "
-            "add window to groupby, or choose windows of equal bounds"
+            "add window to groupby, or choose windows of equal bounds (of trials that last as long as their intervals: "
+            "give the window bounds, or add trial to groupby)"
         )
     return runs.trial[first]
 

@@ -1,0 +1,236 @@
+"""Where the tables and session files of a project come from: one interface for all sources.
+
+A source says which file holds what, and lists what there is; it opens nothing. That a file is missing is seen by
+those who need it. Other sources (an S3 bucket, a dandiset) would be further classes with these methods.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from ephysflow.ecephys.manifest import CacheFolder, read_manifest
+from ephysflow.errors import ConfigurationError
+
+TABLES = ("sessions", "probes", "channels", "units")
+"""Raw tables of a project."""
+
+SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+"""Ids of sessions name folders; those of the Allen Institute are integers."""
+
+
+class Source(Protocol):
+    """Files of a project."""
+
+    def table(self, name: str) -> Path | None:
+        """Return the file of a raw table; None where tables are made of the session files."""
+
+    def sessions(self) -> list[str]:
+        """Return the sessions whose files are there, sorted."""
+
+    def session_nwb(self, session: str) -> Path:
+        """Return the session file, there or not."""
+
+    def lfp_nwbs(self, session: str) -> dict[str, Path]:
+        """Return probe -> LFP file, for those that are there."""
+
+    def probe_lfp(self, session: str, probe: str) -> Path:
+        """Return the LFP file of a probe, there or not."""
+
+    def metrics(self, name: str) -> Path | None:
+        """Return the file of analysis metrics of ``session_<id>`` or of a session type; None where there is none."""
+
+    def template(self, kind: str, number: int) -> Path:
+        """Return the file of a natural_movie or natural_scene, there or not."""
+
+
+class Downloads:
+    """What a warehouse was asked for: the layout is that of AllenSDK's cache, tables are Parquet.
+
+    Parameters
+    ----------
+    folder : where the files are, or will be
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def table(self, name: str) -> Path:
+        """Return the file of a raw table."""
+        return self.folder / f"{name}.parquet"
+
+    def sessions(self) -> list[str]:
+        """Return the sessions whose files are there, sorted."""
+        found = self.folder.glob("session_*/session_*.nwb")
+        return sorted(file.stem.removeprefix("session_") for file in found if file.stem == file.parent.name)
+
+    def session_nwb(self, session: str) -> Path:
+        """Return the session file, there or not."""
+        return self.folder / f"session_{session}" / f"session_{session}.nwb"
+
+    def lfp_nwbs(self, session: str) -> dict[str, Path]:
+        """Return probe -> LFP file, for those that are there."""
+        return _probes_of(self.session_nwb(session).parent)
+
+    def probe_lfp(self, session: str, probe: str) -> Path:
+        """Return the LFP file of a probe, there or not."""
+        return self.folder / f"session_{session}" / f"probe_{probe}_lfp.nwb"
+
+    def metrics(self, name: str) -> Path:
+        """Return the file of analysis metrics."""
+        return self.folder / f"{name}_analysis_metrics.parquet"
+
+    def template(self, kind: str, number: int) -> Path:
+        """Return the file of a template, there or not."""
+        ending = {"natural_movie": "npy", "natural_scene": "tiff"}[kind]
+        return self.folder / f"{kind}_templates" / f"{kind}_{number}.{ending}"
+
+
+class TablesFolder:
+    """Tables that are already on disk: an AllenSDK cache folder with its manifest, or plain CSV or Parquet files.
+
+    Parameters
+    ----------
+    folder : with the tables, and session files as in AllenSDK's cache
+    manifest : of AllenSDK; None when there is none, which stands for the usual names
+    """
+
+    def __init__(self, folder: Path, manifest: Path | None) -> None:
+        self.folder = folder
+        self.cache = CacheFolder(folder) if manifest is None else read_manifest(manifest)
+
+    def table(self, name: str) -> Path:
+        """Return the file of a raw table; Parquet before CSV where both are there."""
+        file = self.cache.table(name)
+        parquet = file.with_suffix(".parquet")
+        return parquet if parquet.is_file() else file
+
+    def sessions(self) -> list[str]:
+        """Return the sessions whose files are there, sorted."""
+        return sorted(
+            (
+                folder.name.removeprefix("session_")
+                for folder in self.folder.glob("session_*")
+                if _is_id(folder.name.removeprefix("session_"))
+                and self.session_nwb(folder.name.removeprefix("session_")).is_file()
+            ),
+            key=int,
+        )
+
+    def session_nwb(self, session: str) -> Path:
+        """Return the session file, there or not."""
+        return self.cache.session_nwb(int(session))
+
+    def lfp_nwbs(self, session: str) -> dict[str, Path]:
+        """Return probe -> LFP file, for those that are there."""
+        return _probes_of(self.session_nwb(session).parent)
+
+    def probe_lfp(self, session: str, probe: str) -> Path:
+        """Return the LFP file of a probe, there or not."""
+        return self.cache.probe_lfp(int(session), int(probe))
+
+    def metrics(self, name: str) -> Path | None:
+        """Return the file of analysis metrics; None where it is not there."""
+        session = name.removeprefix("session_")
+        of_session = name.startswith("session_") and _is_id(session)
+        file = self.cache.session_metrics(int(session)) if of_session else self.cache.typewise_metrics(name)
+        # metrics are extra: sessions and units are whole without them
+        return next((path for path in (file.with_suffix(".parquet"), file) if path.is_file()), None)
+
+    def template(self, kind: str, number: int) -> Path:
+        """Return the file of a template, there or not."""
+        return getattr(self.cache, kind)(number)
+
+
+class NwbFolder:
+    """A folder of session files, from DANDI or one's own lab, in any subfolders; the tables are made of them.
+
+    A session is named by its file: ``session_<id>.nwb``, ``sub-<subject>_ses-<id>...nwb`` (DANDI) or any other name.
+    LFP files have ``probe-<id>`` or ``probe_<id>`` in their name.
+
+    Parameters
+    ----------
+    folder : searched
+    files : session -> file, from a sheet, in place of what is found
+    made : files in the folder that will be there: those of the embedded example
+
+    Raises
+    ------
+    ConfigurationError
+        if two files are of one session.
+    """
+
+    def __init__(
+        self, folder: Path, files: Mapping[str, Path] | None = None, made: Sequence[str] = ()
+    ) -> None:
+        self.folder = folder
+        self.files: dict[str, Path] = {}
+        self.lfp: dict[str, dict[str, Path]] = {}
+        will_be = {Path(file) for file in made if Path(file).is_relative_to(folder)}
+        for file in sorted(will_be.union(folder.rglob("*.nwb"))):
+            if (probe := re.search(r"probe[-_](\d+)", file.stem)) is not None:
+                self.lfp.setdefault(_session_of(file), {})[probe[1]] = file
+            elif files is None:
+                self._add(_session_of(file), file)
+        for session, file in (files or {}).items():
+            self._add(session, file)
+
+    def _add(self, session: str, file: Path) -> None:
+        if session in self.files:
+            raise ConfigurationError(
+                f"{self.folder}: {self.files[session]} and {file} are both of session {session}; move one away, or list "
+                "the sessions in a sheet"
+            )
+        if not SESSION_NAME.fullmatch(session):
+            raise ConfigurationError(
+                f"{file}: {session!r} is not usable as the name of a session (letters, digits, _ . + -, the first a "
+                "letter or digit): name the session in a sheet"
+            )
+        self.files[session] = file
+
+    def table(self, name: str) -> None:
+        """Return None: the tables are made of the session files."""
+
+    def sessions(self) -> list[str]:
+        """Return the sessions, sorted."""
+        return sorted(self.files)
+
+    def session_nwb(self, session: str) -> Path:
+        """Return the session file; one that does not exist where the session is unknown."""
+        return self.files.get(session, self.folder / f"session_{session}.nwb")
+
+    def lfp_nwbs(self, session: str) -> dict[str, Path]:
+        """Return probe -> LFP file, for those that are there."""
+        return dict(self.lfp.get(session, {}))
+
+    def probe_lfp(self, session: str, probe: str) -> Path:
+        """Return the LFP file of a probe, there or not."""
+        there = self.lfp.get(session, {})
+        return there.get(probe, self.session_nwb(session).with_name(f"probe_{probe}_lfp.nwb"))
+
+    def metrics(self, name: str) -> None:
+        """Return None: session files hold no analysis metrics."""
+
+    def template(self, kind: str, number: int) -> Path:
+        """Return the file of a template, there or not."""
+        return Downloads(self.folder).template(kind, number)
+
+
+def _session_of(file: Path) -> str:
+    """Return the session that the name of a file tells; for an LFP file, else, the name of its folder."""
+    for pattern in (r"ses-(\d+)", r"session[-_](\d+)"):
+        for text in (file.stem, file.parent.name):
+            if (found := re.search(pattern, text)) is not None:
+                return found[1]
+    return file.stem
+
+
+def _probes_of(folder: Path) -> dict[str, Path]:
+    found = (
+        (re.fullmatch(r"probe_(\d+)_lfp", file.stem), file) for file in sorted(folder.glob("probe_*.nwb"))
+    )
+    return {name[1]: file for name, file in found if name is not None}
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit()

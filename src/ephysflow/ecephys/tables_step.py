@@ -1,0 +1,183 @@
+"""The steps ``make_project_tables`` and ``join_analysis_metrics``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ephysflow import paths
+from ephysflow.ecephys.analysis_metrics import annotate_metrics, read_metrics, unknown_units
+from ephysflow.ecephys.project_tables import distinct, project_tables
+from ephysflow.ecephys.raw_tables import RawTables, read_raw_table
+from ephysflow.ecephys.sources import TABLES
+from ephysflow.ecephys.unit_filters import UnitFilters, filter_units
+from ephysflow.errors import ProjectError
+from ephysflow.io.tables import column, read_rows, read_table, write_table
+from ephysflow.job import Job
+
+NO_FILTERS = UnitFilters(None, None, None, False, False)
+QUALITY_COLUMNS = (
+    "id",
+    "ecephys_session_id",
+    "ecephys_structure_acronym",
+    "quality",
+    "amplitude_cutoff",
+    "presence_ratio",
+    "isi_violations",
+    "snr",
+    "firing_rate",
+)
+FILTER_SCHEMA = pa.schema(
+    [
+        column("filter", pa.string(), text="keyword of unit_filters"),
+        column("limit", pa.string()),
+        column("units_before", pa.int64()),
+        column("removed", pa.int64(), text="missing values included"),
+        column("removed_missing", pa.int64(), text="removed because they have no value"),
+        column("units_after", pa.int64()),
+        column("note", pa.string(), text="why a filter was not applied"),
+    ]
+)
+FINDING_SCHEMA = pa.schema(
+    [
+        column("session", pa.string(), text="id; empty for what concerns all"),
+        column("file", pa.string()),
+        column("subject", pa.string()),
+        column("reason", pa.string()),
+        column("kept", pa.bool_(), text="used all the same: a warning"),
+    ]
+)
+
+
+def make_project_tables(job: Job) -> None:
+    """Write the tables over all sessions, the record of the filters, and what was left out."""
+    item = job.settings
+    where = (job.results, item["project"])
+    findings = [{**row, "subject": "file", "kept": False} for row in item["left_out"]]
+    files = {session: paths.session_index(*where, session) for session in item["sessions"]}
+    findings += _left_out_sessions(files)
+    if item["tables"]:
+        sources = {name: Path(path) for name, path in item["tables"].items()}
+        raw = RawTables(**{name: read_raw_table(path, name) for name, path in sources.items()})
+        inputs = [*sources.values(), *(index[0] for index in files.values())]
+    else:
+        raw, twice = tables_of_sessions(files)
+        findings += twice
+        inputs = [path for index in files.values() for path in index]
+    for file in item["metrics"]:
+        if reason := unknown_units(read_metrics(Path(file)), raw.units):
+            findings.append({"session": "", "file": file, "subject": "units", "reason": reason, "kept": True})
+    filters = UnitFilters(**item["filters"])
+    tables = project_tables(raw, filters, item["suppress"])
+    findings += [
+        {"session": "", "file": "", "subject": subject, "reason": reason, "kept": True}
+        for subject, reason in tables.findings
+    ]
+    quality = unit_quality(raw, filters)
+    provenance = job.provenance([*inputs, *item["metrics"]])
+    for name in (*TABLES, "annotated_units"):
+        table = getattr(tables, name)
+        write_table(paths.project_table(*where, name), table, table.schema, provenance)
+        print(f"{name}: {table.num_rows}")
+    write_table(paths.project_table(*where, "unit_quality"), quality, quality.schema, provenance)
+    records = [asdict(record) for record in tables.filters]
+    write_table(paths.project_table(*where, "unit_filters"), records, FILTER_SCHEMA, provenance)
+    write_table(paths.project_findings(*where), findings, FINDING_SCHEMA, provenance)
+
+
+def unit_quality(raw: RawTables, filters: UnitFilters) -> pa.Table:
+    """Return what the filters look at of all units, those that they remove too, and whether they keep them."""
+    everything = project_tables(raw, NO_FILTERS, {"units": []}).units
+    kept = column("kept", pa.bool_(), text="passes unit_filters")
+    shown = everything.select([name for name in QUALITY_COLUMNS if name in everything.column_names])
+    return shown.append_column(kept, pa.array(filter_units(everything, filters)[0]))
+
+
+def _left_out_sessions(files: Mapping[str, Sequence[Path]]) -> list[dict[str, Any]]:
+    """Return an exclusion for each session file that could not be used."""
+    found = []
+    for session, (index, *_) in files.items():
+        row = read_rows(index, ["file", "status", "reason"])[0]
+        if row["status"] != "used":
+            found.append(
+                {
+                    "session": session,
+                    "file": row["file"],
+                    "subject": "session",
+                    "reason": row["reason"],
+                    "kept": False,
+                }
+            )
+    return found
+
+
+def tables_of_sessions(files: Mapping[str, Sequence[Path]]) -> tuple[RawTables, list[dict[str, Any]]]:
+    """Return the raw tables of all sessions from their indices, and what had to be left out, as `stacked_tables`."""
+    parts = {
+        session: RawTables(**dict(zip(TABLES, map(read_table, tables), strict=True)))
+        for session, (_, *tables) in files.items()
+    }
+    return stacked_tables(parts)
+
+
+def stacked_tables(parts: Mapping[str, RawTables]) -> tuple[RawTables, list[dict[str, Any]]]:
+    """Return the raw tables of all sessions, one after the other, and an exclusion for each that is left out.
+
+    Of two files with one id the first, by name, is taken.
+    """
+    taken: dict[Any, str] = {}
+    exclusions, used = [], []
+    for session, part in parts.items():
+        ids = part.sessions["id"].to_pylist()
+        if ids and ids[0] in taken:
+            reason = f"has the id {ids[0]}, as session {taken[ids[0]]} has: only that one is in the tables"
+            row = {"session": session, "file": "", "subject": "id", "reason": reason, "kept": False}
+            exclusions.append(row)
+        else:
+            used.append(part)
+        taken = dict.fromkeys(ids, session) | taken
+    named = any(pa.types.is_string(part.sessions["id"].type) for part in used)
+    stacked = {name: _stacked(name, [getattr(part, name) for part in used], named) for name in TABLES}
+    return RawTables(**stacked), exclusions
+
+
+def _stacked(name: str, tables: Sequence[pa.Table], named: bool) -> pa.Table:
+    """Return tables of several layouts as one: columns that one does not have are null there.
+
+    Parameters
+    ----------
+    name : of the table
+    tables : one a session
+    named : some session has a name in place of a number: ids of sessions are texts
+    """
+    tables = [table.replace_schema_metadata(None) for table in tables]
+    filled = [table for table in tables if table.num_rows] or tables[:1]
+    if named:
+        ids = "id" if name == "sessions" else "ecephys_session_id"
+        filled = [_with_texts(table, ids) for table in filled]
+    return pa.concat_tables(filled, promote_options="permissive")
+
+
+def _with_texts(table: pa.Table, name: str) -> pa.Table:
+    i = table.column_names.index(name)
+    return table.set_column(i, table.schema.field(i).with_type(pa.string()), table[name].cast(pa.string()))
+
+
+def join_analysis_metrics(job: Job) -> None:
+    """Write the analysis metrics of a session type with the columns of their units."""
+    item = job.settings
+    units_file = paths.project_table(job.results, item["project"], "units")
+    units, metrics = read_table(units_file), read_metrics(Path(item["file"]))
+    sessions = read_table(paths.project_table(job.results, item["project"], "sessions"), ["session_type"])
+    if item["session_type"] not in (known := distinct(sessions, "session_type")):
+        raise ProjectError(
+            f"analysis_metrics: session type {item['session_type']!r} is unknown (known: {', '.join(known)})"
+        )
+    table = annotate_metrics(metrics, units)
+    target = paths.analysis_metrics(job.results, item["project"], item["session_type"])
+    write_table(target, table, table.schema, job.provenance([item["file"], units_file]))
+    print(
+        f"{target}: {table.num_rows} of {metrics.num_rows} units with metrics are among the units of the project"
+    )

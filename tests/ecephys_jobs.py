@@ -19,13 +19,13 @@ def job(results: Path, step: str, key: str, settings: dict[str, Any]) -> Job:
     return Job(step, key, settings, canonical_json(settings), "code", {"numpy": "2"}, results)
 
 
-def index(results: Path, session: int | str, file: Path, record: Path | None = None) -> list[Path]:
+def index(results: Path, session: int | str, file: Path, *, downloaded: bool = False) -> list[Path]:
     """Run ``index_session`` and return its files."""
     settings = {
         "project": PROJECT,
         "session": str(session),
         "file": str(file),
-        "record": None if record is None else str(record),
+        "downloaded": downloaded,
     }
     index_session(job(results, "index_session", f"{PROJECT}\t{session}", settings))
     return paths.session_index(results, PROJECT, str(session))

@@ -112,7 +112,7 @@ def test_a_table_with_its_own_times_and_names(session):
             file,
             "processing/eye_tracking/pupil",
             timestamps=TIMES,
-            pupil_width=[1, 2, 3],
+            pupil_width=np.array([1, 2, 3], dtype=">i2"),
             area=[1.0, 2.0, 3.0],
         )
     )

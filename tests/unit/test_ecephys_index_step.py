@@ -60,10 +60,10 @@ def test_the_digest_of_a_download_is_taken_where_the_size_agrees(tmp_path, sessi
     record = {"url": "http://a/b", "size": file.stat().st_size, "sha256": "5" * 64, "etag": None}
     record_path(file).write_text(json.dumps(record))
     assert read_record(file) is not None
-    (row,) = read_rows(index(tmp_path, SESSION, file, record_path(file))[0])
+    (row,) = read_rows(index(tmp_path, SESSION, file, downloaded=True)[0])
     assert row["sha256"] == "5" * 64
     record_path(file).write_text(json.dumps({**record, "size": 7}))
-    (row,) = read_rows(index(tmp_path, SESSION, file, record_path(file))[0])
+    (row,) = read_rows(index(tmp_path, SESSION, file, downloaded=True)[0])
     assert row["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
 
 

@@ -124,7 +124,8 @@ def test_any_tags_come_back(tmp_path_factory, rows):
     with SessionFile(path) as session:
         found = read_invalid_times(session)
     assert found["start_time"].to_pylist() == list(starts)
-    assert found["tags"].to_pylist() == [list(row) for row in tags]
+    # empty text is null, as in all tables
+    assert found["tags"].to_pylist() == [[tag or None for tag in row] for row in tags]
 
 
 def test_tables_that_can_serve_as_trials(file, session):
@@ -186,6 +187,34 @@ def test_all_columns_of_a_table_are_read_in_their_types(file, session):
     ]
 
 
+def test_values_of_any_byte_order_and_missing_ones(file, session):
+    add_table(
+        file,
+        "intervals/trials",
+        start_time=np.array([1.0, 2.0], dtype=">f8"),
+        stop_time=[1.5, np.nan],
+        block=np.array([1, 2], dtype=">i4"),
+        choice=["left", ""],
+    )
+    assert read_intervals(session(), "trials").to_pylist() == [
+        {"id": 0, "start_time": 1.0, "stop_time": 1.5, "block": 1, "choice": "left"},
+        {"id": 1, "start_time": 2.0, "stop_time": None, "block": 2, "choice": None},
+    ]
+
+
+def test_links_to_other_files_are_passed_over(file, session):
+    add_table(file, "intervals/epochs", start_time=[1.0], stop_time=[2.0])
+    file["intervals/elsewhere"] = h5py.ExternalLink("other.nwb", "/intervals/epochs")
+    file["processing/behavior/nothing"] = h5py.SoftLink("/not/there")
+    assert interval_tables(session()) == ["epochs"]
+
+
+def test_names_that_are_no_text_are_an_error(file, session):
+    file.create_group(b"intervals/\xff\xfe")
+    with pytest.raises(ProjectError, match="s.nwb: /intervals: names of what is in it are no text"):
+        interval_tables(session())
+
+
 def test_epochs_hold_all_tables_but_presentations(file, session):
     times = {"start_time": [1.0], "stop_time": [2.0]}
     add_table(file, "intervals/epochs", **times, tags=[["wake"]], level=["high"], label=["a"])
@@ -224,6 +253,10 @@ def test_epochs_hold_all_tables_but_presentations(file, session):
     [
         ({"start_time": ["a"], "stop_time": [1.0]}, "column start_time does not hold numbers"),
         ({"start_time": [1.0], "stop_time": [1.0, 2.0]}, "stop_time has shape .* 1 rows"),
+        (
+            {"start_time": [1.0], "stop_time": [2.0], "size": np.ones(1, dtype=np.longdouble)},
+            "column size has type float128; numbers, flags or text are needed",
+        ),
         ({"start_time": [1.0], "stop_time": [2.0], "tags": [1]}, "column tags has type int64"),
     ],
 )

@@ -365,6 +365,24 @@ def test_lfp_inside_a_session_file(tmp_path, values):
     np.testing.assert_array_equal(read[:2], values[:2])
 
 
+def test_probes_of_a_plain_file_have_the_ids_of_the_session(tmp_path, values):
+    with nwb(tmp_path / "s.nwb", "12") as file:
+        add_electrodes(file, names=["imec1"] * 3 + ["imec0"] * 3)
+        electrodes = file["general/extracellular_ephys/electrodes"]
+        electrodes.attrs["colnames"] = ["group_name"]
+        for name in ("imec0", "imec1"):
+            place = file.create_group(f"general/extracellular_ephys/{name}")
+            place.attrs["neurodata_type"] = "ElectrodeGroup"
+        acquisition = file.create_group("acquisition")
+        add_series(acquisition, "one_probe", values, start=0.0, rate=2.0)
+        add_series(acquisition, "two_probes", values, start=0.0, rate=2.0, rows=[0, 1, 5])
+    with SessionFile(tmp_path / "s.nwb") as session:
+        found = find_lfp(session)
+        assert found["acquisition/one_probe"].probe_id == 1
+        assert found["acquisition/two_probes"].probe_id is None
+        assert found["acquisition/two_probes"].probe_names == ["imec1", "imec1", "imec0"]
+
+
 def add_csd(file, x=(24.0,) * 4, y=(0.0, 10.0, 20.0, 30.0), units=("um", "um")):
     place = file.create_group("processing/current_source_density/ecephys_csd")
     for axis, positions, unit in zip("xy", (x, y), units, strict=True):

@@ -11,7 +11,7 @@ from tests.ecephys_jobs import extract, index
 
 from ephysflow.ecephys.array_file import read_array_provenance, reading_arrays, writing_arrays
 from ephysflow.ecephys.products import DEFAULT_PRODUCTS, PRODUCTS, files_of, product_of
-from ephysflow.ecephys.products_step import left_out_reason
+from ephysflow.ecephys.products_step import findings_of, left_out_reason
 from ephysflow.ecephys.unit_filters import UnitFilters
 from ephysflow.errors import ProjectError, ResultError
 from ephysflow.example.ecephys_files import write_lfp, write_session
@@ -248,15 +248,38 @@ def test_a_product_that_cannot_be_read_says_why_and_the_others_go_on(indexed, tm
     assert left_out_reason(extract(tmp_path, SESSION, file, "running_speed")) is None
 
 
-def test_spikes_that_were_not_in_order_are_sorted_and_said(indexed, tmp_path, capsys):
+@pytest.mark.parametrize("product", ["spikes", *OF_PRESENTATIONS])
+def test_spikes_that_were_not_in_order_are_sorted_and_said(indexed, tmp_path, capsys, product):
     def change(nwb):
         nwb["units/spike_times"][:2] = nwb["units/spike_times"][:2][::-1]
 
     file = damaged(indexed, tmp_path, change)
-    table = read_table(extract(tmp_path, SESSION, file, "spikes", filters=NO_FILTERS))
+    more = {"filters": NO_FILTERS, **OF_PRESENTATIONS.get(product, {})}
+    path = extract(tmp_path, SESSION, file, product, **more)
     assert "not in order" in capsys.readouterr().out
-    whole = read_table(extract(indexed[0], SESSION, indexed[1], "spikes", filters=NO_FILTERS))
-    assert table["time"].equals(whole["time"])
+    ((subject, reason),) = findings_of(path)
+    assert subject.startswith("unit ")
+    assert "sorted" in reason
+    if path.suffix == ".parquet":
+        whole = extract(indexed[0], SESSION, indexed[1], product, **more)
+        assert findings_of(whole) == []
+        assert (
+            read_table(path)
+            .drop_columns(["amplitude"] if product == "spikes" else [])
+            .equals(read_table(whole).drop_columns(["amplitude"] if product == "spikes" else []))
+        )
+
+
+def test_units_whose_channel_does_not_exist_are_reported(indexed, tmp_path):
+    def change(nwb):
+        nwb["units/peak_channel_id"][3] = 1
+
+    file = damaged(indexed, tmp_path, change)
+    path = extract(tmp_path, SESSION, file, "units", filters=NO_FILTERS)
+    assert read_table(path).num_rows == 47
+    ((subject, reason),) = findings_of(path)
+    assert subject == "peak_channel_id"
+    assert "channel 1" in reason
 
 
 def test_a_session_file_that_changed_after_its_index_is_refused(indexed, tmp_path):

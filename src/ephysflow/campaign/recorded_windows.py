@@ -68,8 +68,7 @@ def _trials_of_rows(
         said.append(f"{untimed} of {np.count_nonzero(chosen)} rows of {intervals.name} have no {lacking}")
     rows = np.flatnonzero(chosen & timed)
     if not len(rows):
-        why = "lets no row through" if len(chosen) else "finds no row: the table is empty"
-        said.append(f"has no trial: its query of {intervals.name} {why}" if not untimed else "has no trial")
+        said.append(f"has no trial: {_why_none(chosen, intervals)}")
     n, offset = len(rows), intervals.start[rows]
     if bounds is None:
         start, stop = np.zeros(n), _until(offset, intervals.stop[rows])
@@ -86,6 +85,14 @@ def _trials_of_rows(
         "window_type": np.full(n, window["window_type"]),
         "interval": intervals.ids[rows],
     }, said
+
+
+def _why_none(chosen: np.ndarray, intervals: Intervals) -> str:
+    if not len(chosen):
+        return f"{intervals.name} is empty"
+    if not chosen.any():
+        return f"its query lets no row of {intervals.name} through"
+    return "none of its rows has a time"
 
 
 def _until(offset: np.ndarray, stop: np.ndarray) -> np.ndarray:

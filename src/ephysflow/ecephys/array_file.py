@@ -3,6 +3,7 @@
 ::
 
     /provenance      text; it may be longer than an attribute can be
+    /findings        JSON text: list of [subject, reason] of what is doubtful
     attribute complete   1, written last
     attribute left_out   why there is nothing else in the file, where there is not
 """
@@ -17,7 +18,7 @@ from ephysflow.errors import ResultError
 from ephysflow.io.atomic import replacing
 from ephysflow.io.provenance import Provenance
 
-PROVENANCE, COMPLETE, LEFT_OUT = "provenance", "complete", "left_out"
+PROVENANCE, FINDINGS, COMPLETE, LEFT_OUT = "provenance", "findings", "complete", "left_out"
 
 _PIECE = 1 << 24
 """Bytes of a dataset that are read at once when a file is checked."""

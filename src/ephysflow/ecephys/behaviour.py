@@ -9,7 +9,9 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
+from ephysflow.ecephys.columns import values_of
 from ephysflow.ecephys.intervals import read_table
+from ephysflow.ecephys.nwb_columns import arrow_column, masked_column
 from ephysflow.ecephys.nwb_file import attribute, dataset, group, member, naming, read_values, where
 from ephysflow.ecephys.session_file import SessionFile
 from ephysflow.errors import ProjectError
@@ -147,9 +149,9 @@ def read_optogenetic_stimulation(session: SessionFile) -> pa.Table:
     table = read_table(place, OPTOGENETIC_SCHEMA).select(OPTOGENETIC_SCHEMA.names)
     if table["duration"].null_count < table.num_rows:
         return table
-    starts, stops = (np.asarray(table[name]) for name in ("start_time", "stop_time"))
+    lengths = values_of(table["stop_time"]) - values_of(table["start_time"])
     place_of = table.schema.get_field_index("duration")
-    return table.set_column(place_of, OPTOGENETIC_SCHEMA.field("duration"), pa.array(stops - starts))
+    return table.set_column(place_of, OPTOGENETIC_SCHEMA.field("duration"), arrow_column(lengths))
 
 
 # ---------------------------------------------------------------- series of samples (TimeSeries)
@@ -294,7 +296,9 @@ def _table(
     arrays = []
     for name in schema.names:
         found = values[name]
-        arrays.append(pa.nulls(rows, pa.float64()) if found is None else pa.array(found.astype(np.float64)))
+        arrays.append(
+            pa.nulls(rows, pa.float64()) if found is None else masked_column(found.astype(np.float64))
+        )
     fields = [
         f.with_metadata({**f.metadata, b"unit": units[f.name].encode()}) if units.get(f.name) else f
         for f in schema

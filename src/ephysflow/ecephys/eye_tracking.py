@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from ephysflow.ecephys.behaviour import read_series
 from ephysflow.ecephys.intervals import children, modules
+from ephysflow.ecephys.nwb_columns import masked_column, text_column
 from ephysflow.ecephys.nwb_file import (
     attribute,
     dataset,
@@ -139,9 +140,15 @@ def read_eye_tracking(session: SessionFile) -> pa.Table:
     for track in tracks:
         if not track.values and track.times is not None:
             columns[track.place.rpartition("/")[2]] = np.isin(first.times, track.times)
-    arrays = [pa.array(values) for values in columns.values()]
+    arrays = [masked_column(_plain(values)) for values in columns.values()]
     fields = [column(n, a.type, units.get(n, "")) for n, a in zip(columns, arrays, strict=True)]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    """Return flags, int64 or float64, whatever size and byte order the file has."""
+    kinds: dict[str, type] = {"b": np.bool_, "f": np.float64}
+    return values.astype(kinds.get(values.dtype.kind, np.int64))
 
 
 def read_eye_tracking_rig(session: SessionFile) -> pa.Table:
@@ -157,7 +164,8 @@ def read_eye_tracking_rig(session: SessionFile) -> pa.Table:
         if a position is not three numbers.
     """
     module = member(session.h5, RIG)
-    rows = []
+    texts: list[tuple[str | None, str, str | None]] = []
+    numbers: list[np.ndarray] = []
     for rig in children(module).values() if isinstance(module, h5py.Group) else ():
         if not isinstance(rig, h5py.Group):
             continue
@@ -167,18 +175,11 @@ def read_eye_tracking_rig(session: SessionFile) -> pa.Table:
                 raise ProjectError(
                     f"{where(found)} has type {found.dtype} and shape {found.shape}; three numbers are needed"
                 )
-            x, y, z = read_values(found).tolist()
-            rows.append(
-                {
-                    "equipment": attribute(rig, "equipment"),
-                    "quantity": quantity,
-                    "x": x,
-                    "y": y,
-                    "z": z,
-                    "unit": attribute(found, "unit"),
-                }
-            )
-    return pa.Table.from_pylist(rows, schema=RIG_SCHEMA)
+            numbers.append(read_values(found).astype(np.float64))
+            texts.append((attribute(rig, "equipment"), quantity, attribute(found, "unit")))
+    equipment, quantities, units = (text_column([row[i] for row in texts]) for i in range(3))
+    x, y, z = (masked_column(axis) for axis in np.reshape(numbers, (-1, 3)).T)
+    return pa.Table.from_arrays([equipment, quantities, x, y, z, units], schema=RIG_SCHEMA)
 
 
 def _places(file: h5py.File) -> Iterator[tuple[h5py.Group, str, bool]]:

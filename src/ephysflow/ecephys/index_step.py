@@ -57,11 +57,11 @@ def index_session(job: Job) -> None:
             checked_id(session, item["session"])
             rows = session_rows(session)
             row |= _contents(session, rows)
-        row |= _size_and_digest(path, item["record"])
+        row |= _size_and_digest(path, item["downloaded"])
     except ProjectError as error:
         row |= {"status": LEFT_OUT, "reason": str(error)}
         if path.is_file():
-            row |= _size_and_digest(path, None)
+            row |= _size_and_digest(path, downloaded=False)
         print(f"LEFT OUT: session {item['session']}: {error}")
     _write(job, row, rows if row["status"] == USED else None)
 
@@ -117,10 +117,10 @@ def _names(parent: h5py.Group, above: str = "", depth: int = 1) -> Iterator[str]
                 yield from _names(found, f"{above}{name}/", depth + 1)
 
 
-def _size_and_digest(path: Path, record: str | None) -> dict[str, Any]:
+def _size_and_digest(path: Path, downloaded: bool) -> dict[str, Any]:
     """Return size and SHA-256 of a file; a file of the size that its download had is not read again."""
     size = path.stat().st_size
-    if record is not None:
+    if downloaded:
         from ephysflow.ecephys.download import read_record  # local files need no HTTP
 
         known = read_record(path)

@@ -6,8 +6,9 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
+from ephysflow.ecephys.columns import values_of
+from ephysflow.ecephys.nwb_columns import arrow_column, masked_column, text_column
 from ephysflow.ecephys.nwb_file import (
-    Ragged,
     attribute,
     dataset,
     member,
@@ -53,7 +54,7 @@ def read_invalid_times(session: SessionFile) -> pa.Table:
     if not isinstance(place, h5py.Group):
         return INTERVAL_SCHEMA.empty_table()
     table = read_table(place, INTERVAL_SCHEMA).select(INTERVAL_SCHEMA.names)
-    start, stop = (np.asarray(table[name], dtype=np.float64) for name in ("start_time", "stop_time"))
+    start, stop = (values_of(table[name]) for name in ("start_time", "stop_time"))
     wrong = np.flatnonzero(~(start <= stop))
     if len(wrong):
         row = int(wrong[0])
@@ -80,7 +81,8 @@ def read_intervals(session: SessionFile, name: str) -> pa.Table:
 
     Returns
     -------
-    ``id``, ``start_time``, ``stop_time`` (s), then the columns of the file; lists where a row has several values.
+    ``id``, ``start_time``, ``stop_time`` (s), then the columns of the file; lists where a row has several values,
+    null for NaN and empty text.
     Columns of references to series are left out.
 
     Raises
@@ -124,7 +126,7 @@ def read_epochs(session: SessionFile) -> pa.Table:
     renamed = [
         table.rename_columns(
             [c if len(kinds[c]) == 1 else f"{name}.{c}" for c in table.column_names]
-        ).add_column(0, EPOCH_SCHEMA.field("interval_table"), pa.array([name] * table.num_rows, pa.string()))
+        ).add_column(0, EPOCH_SCHEMA.field("interval_table"), text_column([name] * table.num_rows))
         for name, table in tables.items()
     ]
     return pa.concat_tables([EPOCH_SCHEMA.empty_table(), *renamed], promote_options="default")
@@ -140,11 +142,16 @@ def children(place: h5py.Group) -> dict[str, h5py.Group | h5py.Dataset]:
     """
     with naming(place):
         names = sorted(place)
-        if not all(isinstance(name, str) for name in names):
+        if not all(isinstance(name, str) and name == _readable(name) for name in names):
             raise ProjectError(f"{where(place)}: names of what is in it are no text")
         inside = [n for n in names if not isinstance(place.get(n, getlink=True), h5py.ExternalLink)]
     found = {name: member(place, name) for name in inside}
     return {name: item for name, item in found.items() if item is not None}
+
+
+def _readable(name: str) -> str:
+    # bytes that are no UTF-8 come as surrogates
+    return name.encode("utf-8", "replace").decode()
 
 
 def modules(file: h5py.File) -> dict[str, h5py.Group]:
@@ -194,16 +201,21 @@ def _is_compound(place: h5py.Group, name: str) -> bool:
 
 
 def _array(place: h5py.Group, name: str) -> pa.Array:
-    """Read a column as an Arrow array: lists where a row has several values."""
+    """Read a column as an Arrow array: lists where a row has several values; NaN and empty text become null."""
+    kind = dataset(place, name).dtype
+    is_text = h5py.check_string_dtype(kind) is not None or h5py.check_ref_dtype(kind) is h5py.Reference
+    if not is_text and (kind.kind not in "biuf" or kind.itemsize > 8):
+        raise ProjectError(
+            f"{where(place)}: column {name} has type {kind}; numbers, flags or text are needed"
+        )
     values = read_column(place, name)
     if isinstance(values, np.ndarray):
         return _lists(values)
-    if isinstance(values, Ragged):
-        inner = _lists(read_values(values.values))
-        if values.inner is not None:
-            raise ProjectError(f"{where(place)}: column {name} is ragged twice, which is not read")
-        return pa.ListArray.from_arrays(pa.array(values.offsets, pa.int32()), inner)
-    raise ProjectError(f"{where(place)}: column {name} cannot be read")
+    if values.inner is not None:
+        raise ProjectError(f"{where(place)}: column {name} is ragged twice, which is not read")
+    return pa.ListArray.from_arrays(
+        masked_column(values.offsets.astype(np.int32)), _lists(read_values(values.values))
+    )
 
 
 def _lists(values: np.ndarray) -> pa.Array:
@@ -212,9 +224,8 @@ def _lists(values: np.ndarray) -> pa.Array:
         for size in values.shape[:0:-1]:
             flat = pa.FixedSizeListArray.from_arrays(flat, size)
         return flat
-    if values.dtype == object:
-        return pa.array([None if value is None else str(value) for value in values], pa.string())
-    return pa.array(values)
+    # h5py keeps the byte order of the file
+    return arrow_column(values.astype(values.dtype.newbyteorder("="), copy=False))
 
 
 def read_table(place: h5py.Group, schema: pa.Schema) -> pa.Table:
@@ -239,7 +250,8 @@ def read_table(place: h5py.Group, schema: pa.Schema) -> pa.Table:
         found = table[field.name]
         if pa.types.is_list(field.type) and pa.types.is_string(found.type):
             # one text a row, written without an index
-            found = pa.array([[value] for value in found.to_pylist()], field.type)
+            ends = masked_column(np.arange(len(found) + 1, dtype=np.int32))
+            found = pa.ListArray.from_arrays(ends, found.combine_chunks())
         # a number would become text without a word
         if pa.types.is_string(field.type) != pa.types.is_string(found.type):
             raise _wrong_type(place, field, found.type)

@@ -27,6 +27,7 @@ from ephysflow.ecephys.nwb_file import (
     text,
     where,
 )
+from ephysflow.ecephys.session_channels import session_probes
 from ephysflow.ecephys.session_file import ELECTRODE_GROUPS, ELECTRODES, SessionFile
 from ephysflow.ecephys.structure_intervals import rows_of_channels
 from ephysflow.errors import ConfigurationError, ProjectError
@@ -318,7 +319,8 @@ def find_lfp(session: SessionFile) -> dict[str, Lfp]:
     """Return the LFP inside a session file, by the place of the series in the file.
 
     Series in an LFP container are taken, and single series (ElectricalSeries) of acquisition and processing that are
-    sampled at `MAX_LFP_RATE` or slower. Samples in the session's invalid intervals are NaN when read.
+    sampled at `MAX_LFP_RATE` or slower. Samples in the session's invalid intervals are NaN when read. Ids of probes are
+    those of `session_probes`.
 
     Raises
     ------
@@ -327,7 +329,12 @@ def find_lfp(session: SessionFile) -> dict[str, Lfp]:
     """
     invalid_times = read_invalid_times(session)
     found = _series(session.h5)
-    return {name: Lfp(series, invalid_times) for name, series in found.items()}
+    lfps = {name: Lfp(series, invalid_times) for name, series in found.items()}
+    for lfp in lfps.values():
+        # a plain file gives electrodes the name of their probe and no id
+        if lfp.probe_id is None and len(set(lfp.probe_names)) == 1:
+            lfp.probe_id = _probe_ids(session).get(lfp.probe_names[0])
+    return lfps
 
 
 def copy_lfp(
@@ -366,6 +373,11 @@ def copy_lfp(
     out.attrs["sampling_rate"] = lfp.sampling_rate
     if lfp.probe_id is not None:
         out.attrs["probe_id"] = lfp.probe_id
+
+
+def _probe_ids(session: SessionFile) -> dict[str, int]:
+    probes = session_probes(session)
+    return dict(zip(probes["description"].to_pylist(), probes["id"].to_pylist(), strict=True))
 
 
 def _series(file: h5py.File) -> dict[str, h5py.Group]:

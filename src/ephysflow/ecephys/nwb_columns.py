@@ -61,8 +61,9 @@ def plain_columns(table: h5py.Group, names: Sequence[str] | None = None) -> dict
             continue
         values = read_column(table, name)
         assert not isinstance(values, Ragged)
-        # h5py keeps the byte order of the file
-        found[name] = values.astype(values.dtype.newbyteorder("="), copy=False)
+        # h5py keeps the byte order of the file; Arrow has nothing wider than float64
+        wide = values.dtype.kind == "f" and values.dtype.itemsize > 8
+        found[name] = values.astype(np.float64 if wide else values.dtype.newbyteorder("="), copy=False)
     return found
 
 

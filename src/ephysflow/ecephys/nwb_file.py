@@ -17,6 +17,9 @@ from ephysflow.errors import ProjectError
 MAX_COMPRESSION = 2000
 """Bytes that one stored byte may stand for: deflate reaches 1032; more is a file that is made to exhaust memory."""
 
+_SHOWN = 40
+"""Names that a message lists."""
+
 MAX_SOFT_LINKS = 16
 """Soft links that may follow one another; more is a circle."""
 
@@ -156,8 +159,16 @@ def dataset(parent: h5py.Group, path: str) -> h5py.Dataset:
 def _absent(parent: h5py.Group, path: str, found: object, kind: str) -> str:
     if found is not None:
         return f"{where(parent)}: {path} is no {kind}"
-    names = ", ".join(sorted(parent)[:40]) or "nothing"
-    return f"{where(parent)}: {kind} {path} is missing (there is: {names})"
+    there = ", ".join(names(parent)[:_SHOWN]) or "nothing"
+    return f"{where(parent)}: {kind} {path} is missing (there is: {there})"
+
+
+def names(parent: h5py.Group) -> list[str]:
+    """Return the names of what a group holds, sorted."""
+    with naming(parent):
+        found = list(parent)
+    # h5py gives bytes where a name is no UTF-8
+    return sorted(name.decode(errors="replace") if isinstance(name, bytes) else name for name in found)
 
 
 def attribute(item: h5py.Group | h5py.Dataset, name: str) -> Any:
@@ -202,7 +213,7 @@ def read_values(values: h5py.Dataset, selection: Any = ()) -> np.ndarray:
         if h5py.check_string_dtype(values.dtype) is not None:
             return _decoded(read)
         if h5py.check_ref_dtype(values.dtype) is h5py.Reference:
-            return _names(read, values.file)
+            return _targets(read, values.file)
     return read
 
 
@@ -212,13 +223,13 @@ def _decoded(values: np.ndarray) -> np.ndarray:
     return texts
 
 
-def _names(references: np.ndarray, file: h5py.File) -> np.ndarray:
-    names = np.empty(references.shape, dtype=object)
-    names.ravel()[:] = [
+def _targets(references: np.ndarray, file: h5py.File) -> np.ndarray:
+    found = np.empty(references.shape, dtype=object)
+    found.ravel()[:] = [
         (h5py.h5r.get_name(r, file.id) or b"").decode(errors="replace").rpartition("/")[2] if r else ""
         for r in references.ravel()
     ]
-    return names
+    return found
 
 
 # ---------------------------------------------------------------- tables (DynamicTable)
@@ -252,14 +263,14 @@ def table_columns(table: h5py.Group) -> list[str]:
     ProjectError
         if ``colnames`` is missing, is no list of text, or names a column twice.
     """
-    names = attribute(table, "colnames")
-    names = [names] if isinstance(names, str) else names
-    if not isinstance(names, list) or not all(isinstance(name, str | bytes) for name in names):
-        raise ProjectError(f"{where(table)} is no table: its attribute colnames is {names!r}")
-    names = [name.decode(errors="replace") if isinstance(name, bytes) else name for name in names]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    columns = attribute(table, "colnames")
+    columns = [columns] if isinstance(columns, str) else columns
+    if not isinstance(columns, list) or not all(isinstance(name, str | bytes) for name in columns):
+        raise ProjectError(f"{where(table)} is no table: its attribute colnames is {columns!r}")
+    columns = [name.decode(errors="replace") if isinstance(name, bytes) else name for name in columns]
+    if twice := sorted({name for name in columns if columns.count(name) > 1}):
         raise ProjectError(f"{where(table)}: columns {', '.join(twice)} are named twice in colnames")
-    return names
+    return columns
 
 
 def row_count(table: h5py.Group) -> int:

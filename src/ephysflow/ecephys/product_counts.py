@@ -8,7 +8,7 @@ Counts are in an HDF5 file::
     /unit_id                   (U)        int64
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ def spike_counts(
     channels: Path | None,
     bin_edges: Sequence[float],
     stimuli: Sequence[str] | None,
+    report: Callable[[str, str], None],
 ) -> None:
     """Count the spikes of the units that pass the filters in bins of each presentation.
 
@@ -48,11 +49,11 @@ def spike_counts(
     ----------
     session : the open file
     file : HDF5 file to write to
-    filters, channels : as in `product_units.units`
+    filters, channels, report : as in `product_units.units`
     bin_edges : (B + 1,) from the start of a presentation [s]
     stimuli : names of those whose presentations are wanted; a session may lack some. None for all
     """
-    presentations = _presentations(session, stimuli)
+    presentations = _presentations(session, stimuli, report)
     unit_ids = retained_units(session, filters, channels)
     edges = np.asarray(bin_edges, dtype=float)
     starts = values_of(presentations["start_time"])
@@ -66,7 +67,7 @@ def spike_counts(
         layout |= {"compression": "gzip", "compression_opts": 1, "shuffle": True}
     counts = file.create_dataset("counts", shape, dtype="<u4", **layout)
     at_once = max(_PIECE // max(row, 1) // max(chunk, 1), 1) * max(chunk, 1)
-    for first, found in enumerate(spikes_in_pieces(session, unit_ids)):
+    for first, found in enumerate(spikes_in_pieces(session, unit_ids, report)):
         units = slice(first * UNITS_AT_ONCE, first * UNITS_AT_ONCE + len(found.unit_ids))
         for p in range(0, len(starts), at_once):
             part = starts[p : p + at_once]
@@ -80,38 +81,52 @@ def spike_counts(
 
 
 def spike_times(
-    session: SessionFile, filters: UnitFilters, channels: Path | None, stimuli: Sequence[str] | None
+    session: SessionFile,
+    filters: UnitFilters,
+    channels: Path | None,
+    stimuli: Sequence[str] | None,
+    report: Callable[[str, str], None],
 ) -> tuple[pa.Schema, Iterator[pa.Table]]:
     """Return the spikes during presentations, by unit and time; arguments as `spike_counts`."""
-    presentations = _presentations(session, stimuli)
+    presentations = _presentations(session, stimuli, report)
     unit_ids = retained_units(session, filters, channels)
     return spike_times_schema(), (
         _by_unit(presentation_spike_times(found.times, found.offsets, found.unit_ids, presentations))
-        for found in spikes_in_pieces(session, unit_ids)
+        for found in spikes_in_pieces(session, unit_ids, report)
     )
 
 
 def statistics(
-    session: SessionFile, filters: UnitFilters, channels: Path | None, stimuli: Sequence[str] | None
+    session: SessionFile,
+    filters: UnitFilters,
+    channels: Path | None,
+    stimuli: Sequence[str] | None,
+    report: Callable[[str, str], None],
 ) -> pa.Table:
     """Return statistics of the spikes of each unit and condition; arguments as `spike_counts`."""
-    presentations = _presentations(session, stimuli)
+    presentations = _presentations(session, stimuli, report)
     unit_ids = retained_units(session, filters, channels)
     return pa.concat_tables(
         [
             statistics_schema(False, pa.int64()).empty_table(),
             *(
                 condition_statistics(found.times, found.offsets, found.unit_ids, presentations)
-                for found in spikes_in_pieces(session, unit_ids)
+                for found in spikes_in_pieces(session, unit_ids, report)
             ),
         ]
     )
 
 
-def _presentations(session: SessionFile, stimuli: Sequence[str] | None) -> pa.Table:
+def _presentations(
+    session: SessionFile, stimuli: Sequence[str] | None, report: Callable[[str, str], None]
+) -> pa.Table:
     presentations = read_presentations(session)
     if stimuli is None:
         return presentations
+    there = pc.unique(presentations["stimulus_name"]).to_pylist()
+    if absent := [name for name in stimuli if name not in there]:
+        shown = ", ".join(map(str, there)) or "none"
+        report("stimuli", f"{', '.join(absent)}: no presentation in this session (stimuli there: {shown})")
     wanted = pc.is_in(presentations["stimulus_name"], value_set=pa.array(list(stimuli), pa.string()))
     return presentations.filter(wanted)
 

@@ -1,6 +1,6 @@
 """The product ``spikes``, and how other products read spikes: a few units at once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,19 +26,21 @@ SPIKE_SCHEMA = pa.schema(
 
 
 def spikes(
-    session: SessionFile, filters: UnitFilters, channels: Path | None
+    session: SessionFile, filters: UnitFilters, channels: Path | None, report: Callable[[str, str], None]
 ) -> tuple[pa.Schema, Iterator[pa.Table]]:
     """Return the spikes of the units that pass the filters, by unit and time; arguments as `product_units.units`."""
     unit_ids = retained_units(session, filters, channels)
-    return SPIKE_SCHEMA, (_table(found) for found in spikes_in_pieces(session, unit_ids))
+    return SPIKE_SCHEMA, (_table(found) for found in spikes_in_pieces(session, unit_ids, report))
 
 
-def spikes_in_pieces(session: SessionFile, unit_ids: np.ndarray) -> Iterator[Spikes]:
-    """Yield the spikes of `UNITS_AT_ONCE` units at a time, and print what had to be put right in them."""
+def spikes_in_pieces(
+    session: SessionFile, unit_ids: np.ndarray, report: Callable[[str, str], None]
+) -> Iterator[Spikes]:
+    """Yield the spikes of `UNITS_AT_ONCE` units at a time, and report what had to be put right in them."""
     for first in range(0, len(unit_ids), UNITS_AT_ONCE):
         found = session_spikes(session, unit_ids[first : first + UNITS_AT_ONCE])
         for subject, reason in found.findings:
-            print(f"{subject}: {reason}")
+            report(subject, reason)
         yield found
 
 

@@ -1,5 +1,6 @@
 """The product ``units``, and which units the other products are made of."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,11 @@ from ephysflow.ecephys.unit_filters import UnitFilters
 
 
 def units(
-    session: SessionFile, filters: UnitFilters, channels: Path | None, metrics: Path | None
+    session: SessionFile,
+    filters: UnitFilters,
+    channels: Path | None,
+    metrics: Path | None,
+    report: Callable[[str, str], None],
 ) -> pa.Table:
     """Return the units of a session that pass the filters, and print how many each of them removed.
 
@@ -24,6 +29,7 @@ def units(
     filters : which units are kept
     channels : channels table of the project, where it has one
     metrics : analysis metrics of the session's units, where there are any
+    report : told, as subject and reason, of filters that could not be applied and of units without their channel
     """
     table, records = session_units(
         session,
@@ -32,10 +38,10 @@ def units(
         None if metrics is None else read_metrics(metrics),
     )
     for record in records:
-        note = f" ({record.note})" if record.note else ""
-        print(
-            f"{record.filter} {record.limit}: {record.removed} of {record.units_before} units removed{note}"
-        )
+        removed = f"{record.removed} of {record.units_before} units removed"
+        print(f"{record.filter} {record.limit}: {removed}")
+        if record.note:
+            report(record.filter, f"{removed}: {record.note}" if record.removed else record.note)
     return table
 
 

@@ -28,6 +28,7 @@ class Product:
         last three are paths
     options : what the configuration may set, with defaults; `REQUIRED` where there is none
     held_as : regular expression of the HDF5 names in the session file that it comes from; '' for what other files hold
+    reports : it is called with ``report``, a function of subject and reason, for what is doubtful
     by_default : whether it is made when the configuration lists no products
     """
 
@@ -39,6 +40,7 @@ class Product:
     arguments: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     held_as: str = ""
+    reports: bool = False
     by_default: bool = True
 
     @property
@@ -63,6 +65,7 @@ PRODUCTS: dict[str, Product] = {
         columns={"unit_id": "int64"},
         arguments=(*_OF_UNITS, "metrics"),
         held_as="units/id",
+        reports=True,
     ),
     "channels": Product(
         file="channels.parquet",
@@ -87,6 +90,7 @@ PRODUCTS: dict[str, Product] = {
         columns={"unit_id": "int64", "time": "float64", "amplitude": "float64"},
         arguments=_OF_UNITS,
         held_as="units/spike_times",
+        reports=True,
     ),
     "mean_waveforms": Product(
         file="mean_waveforms.h5",
@@ -143,7 +147,7 @@ PRODUCTS: dict[str, Product] = {
         module=f"{_HERE}.intervals",
         function="read_epochs",
         columns=_INTERVAL,
-        held_as="intervals/(?!invalid_times$).+(?<!_presentations)",
+        held_as="intervals/(?!invalid_times$)[^/]+(?<!_presentations)",
     ),
     "eye_tracking": Product(
         file="eye_tracking.parquet",
@@ -174,6 +178,7 @@ PRODUCTS: dict[str, Product] = {
         arguments=_OF_UNITS,
         options={"bin_edges": REQUIRED, "stimuli": None},
         held_as=_PRESENTATIONS,
+        reports=True,
         by_default=False,
     ),
     "presentationwise_spike_times": Product(
@@ -190,6 +195,7 @@ PRODUCTS: dict[str, Product] = {
         arguments=_OF_UNITS,
         options={"stimuli": None},
         held_as=_PRESENTATIONS,
+        reports=True,
         by_default=False,
     ),
     "conditionwise_spike_statistics": Product(
@@ -200,6 +206,7 @@ PRODUCTS: dict[str, Product] = {
         arguments=_OF_UNITS,
         options={"stimuli": None},
         held_as=_PRESENTATIONS,
+        reports=True,
         by_default=False,
     ),
     "lfp": Product(

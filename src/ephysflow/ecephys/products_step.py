@@ -1,7 +1,8 @@
 """The step ``extract_session``: one product of one session, from its NWB file."""
 
 import importlib
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ephysflow import paths
-from ephysflow.ecephys.array_file import LEFT_OUT, read_array_provenance, reading_arrays, writing_arrays
+from ephysflow.ecephys.array_file import FINDINGS, LEFT_OUT, reading_arrays, writing_arrays
 from ephysflow.ecephys.products import PRODUCTS, Product
 from ephysflow.ecephys.session_file import SessionFile
 from ephysflow.ecephys.unit_filters import UnitFilters
 from ephysflow.errors import ProjectError
 from ephysflow.io.atomic import replacing
 from ephysflow.io.provenance import Provenance
-from ephysflow.io.tables import PROVENANCE_KEY, numbers_writer, open_table, read_rows, write_table
+from ephysflow.io.tables import PROVENANCE_KEY, numbers_writer, open_table, read_rows
 from ephysflow.job import Job
-
-__all__ = ["extract_session", "left_out_reason", "read_array_provenance"]
 
 
 def extract_session(job: Job) -> None:
@@ -60,6 +59,17 @@ def left_out_reason(path: Path) -> str | None:
     return None if found is None else str(found)
 
 
+def findings_of(path: Path) -> list[tuple[str, str]]:
+    """Return what is doubtful in a product, as subject and reason; errors as `left_out_reason`."""
+    if path.suffix == ".parquet":
+        with open_table(path) as opened:
+            found = (opened.metadata.metadata or {}).get(FINDINGS.encode())
+    else:
+        with reading_arrays(path) as file:
+            found = file[FINDINGS][()] if FINDINGS in file else None
+    return [] if found is None else [(subject, reason) for subject, reason in json.loads(found)]
+
+
 def _check_unchanged(path: Path, size: int) -> None:
     """Check that the index, which gives the digest, is of this file; by size, as its content may be some GB."""
     if path.is_file() and path.stat().st_size != size:
@@ -82,17 +92,26 @@ def _provenance(job: Job, session: Mapping[str, Any]) -> Provenance:
 
 def _make(product: Product, item: Mapping[str, Any], path: Path, provenance: Provenance) -> None:
     function = getattr(importlib.import_module(product.module), product.function)
-    keywords = {**_arguments(product, item), **{**product.options, **item["options"]}}
+    keywords = {**_arguments(product, item), **product.options, **item["options"]}
+    findings: list[tuple[str, str]] = []
+
+    def report(subject: str, reason: str) -> None:
+        findings.append((subject, reason))
+        print(f"note: {subject}: {reason}")
+
+    if product.reports:
+        keywords["report"] = report
     with SessionFile(Path(item["file"])) as session:
         if product.kind == "arrays":
             with writing_arrays(path, provenance) as file:
                 function(session, file, **keywords)
+                file.create_dataset(FINDINGS, data=json.dumps(findings))
         elif product.kind == "pieces":
             schema, pieces = function(session, **keywords)
-            _write_pieces(path, schema, pieces, provenance)
+            _write_pieces(path, schema, pieces, provenance, findings)
         else:
             table = function(session, **keywords)
-            write_table(path, table, table.schema, provenance)
+            _write_pieces(path, table.schema, [table], provenance, findings)
 
 
 def _arguments(product: Product, item: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,12 +125,19 @@ def _arguments(product: Product, item: Mapping[str, Any]) -> dict[str, Any]:
     return found if item["probe"] is None else {**found, "probe": item["probe"]}
 
 
-def _write_pieces(path: Path, schema: pa.Schema, pieces: Iterable[pa.Table], provenance: Provenance) -> None:
-    """Write a big table atomically, a row group a piece."""
+def _write_pieces(
+    path: Path,
+    schema: pa.Schema,
+    pieces: Iterable[pa.Table],
+    provenance: Provenance,
+    findings: Sequence[tuple[str, str]],
+) -> None:
+    """Write a table atomically, a row group a piece; `findings` are complete when the last piece was made."""
     schema = schema.with_metadata({PROVENANCE_KEY: provenance.text().encode()})
     with replacing(path) as temporary, numbers_writer(schema, temporary) as writer:
         for piece in pieces:
             writer.write_table(piece.replace_schema_metadata(schema.metadata))
+        writer.add_key_value_metadata({FINDINGS: json.dumps(findings)})
 
 
 def _write_left_out(product: Product, path: Path, provenance: Provenance, reason: str) -> None:

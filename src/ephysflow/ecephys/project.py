@@ -9,6 +9,7 @@ Examples
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -293,6 +294,11 @@ class Project:
         from ephysflow.ecephys.session import open_session
 
         return open_session(session_id, project=self, unit_filters=unit_filters)
+
+    @property
+    def unit_filters(self) -> dict[str, Any]:
+        """Filters of units that the tables were made with; the default ones where there are no results."""
+        return asdict(self._files.filters)
 
     def natural_movie(self, number: int) -> np.ndarray:
         """Return the frames of a natural movie, (frames, height, width); read from disk as needed."""

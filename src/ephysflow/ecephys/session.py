@@ -445,7 +445,8 @@ def open_session(
     session : path of the NWB file; or, with `project`, the id of the session
     project : what `open_project` takes or gives. Then the project's channels say where units are, its analysis
         metrics are joined onto the units, and its LFP files are found
-    unit_filters : keywords of `UnitFilters`; those that are not given have their default
+    unit_filters : keywords of `UnitFilters`; those that are not given have their default. Without it, the filters that
+        the project's tables were made with
     lfp_files : probe -> LFP file, beside those of the project
 
     Raises
@@ -455,14 +456,14 @@ def open_session(
     ProjectError
         if the file cannot be used.
     """
-    filters = UnitFilters.from_mapping(unit_filters or {}, "open_session: unit_filters")
+    where = "open_session: unit_filters"
     own_lfp = {str(probe): Path(file) for probe, file in (lfp_files or {}).items()}
     if project is None:
         if not isinstance(session, str | Path):
             raise ConfigurationError(
                 f"open_session: {session!r} is the id of a session, not a file: project is needed to find its file"
             )
-        return Session(Path(session), filters, lfp_files=own_lfp)
+        return Session(Path(session), UnitFilters.from_mapping(unit_filters or {}, where), lfp_files=own_lfp)
     if isinstance(project, str | Path):
         from ephysflow.ecephys.project import open_project
 
@@ -471,7 +472,7 @@ def open_session(
     identifier = int(name) if name.isascii() and name.isdigit() else name
     return Session(
         project.session_file(identifier),
-        filters,
+        UnitFilters.from_mapping(project.unit_filters if unit_filters is None else unit_filters, where),
         project.external_channels(),
         project.metrics(identifier),
         {**project.lfp_files(identifier), **own_lfp},

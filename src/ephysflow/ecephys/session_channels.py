@@ -17,7 +17,7 @@ from ephysflow.ecephys.nwb_columns import (
     row_ids,
     text_column,
 )
-from ephysflow.ecephys.nwb_file import attribute, group, member, text, where
+from ephysflow.ecephys.nwb_file import attribute, group, member, names, text, where
 from ephysflow.ecephys.session_file import ELECTRODE_GROUPS, ELECTRODES, SessionFile
 from ephysflow.errors import ProjectError
 from ephysflow.io.tables import column
@@ -84,7 +84,7 @@ def electrode_groups(session: SessionFile) -> dict[str, h5py.Group]:
     parent = member(session.h5, ELECTRODE_GROUPS)
     if not isinstance(parent, h5py.Group):
         return {}
-    found = {name: member(parent, name) for name in sorted(parent)}
+    found = {name: member(parent, name) for name in names(parent)}
     return {
         name: item
         for name, item in found.items()
@@ -196,8 +196,8 @@ def _stored(
     used = {"group", "group_name", *(("imp", *_COORDINATES.values()) if of_allen else ())}
     known = {field.name: pa.nulls(rows, field.type) for field in CHANNEL_SCHEMA if field.name != "id"}
     sources = _NUMBERS | ({name: (axis,) for name, axis in _COORDINATES.items()} if of_allen else {})
-    for name, names in sources.items():
-        if (source := next((n for n in names if n in stored), None)) is not None:
+    for name, candidates in sources.items():
+        if (source := next((n for n in candidates if n in stored), None)) is not None:
             kind = CHANNEL_SCHEMA.field(name).type
             known[name] = number_column(stored[source], kind, f"{where(table)}/{source}")
             used.add(source)
@@ -229,10 +229,10 @@ def _acronym(value: str, of_allen: bool) -> str | None:
     return value.partition("-")[0] if of_allen else value
 
 
-def probes_by_name(session: SessionFile, names: np.ndarray) -> pa.Array:
-    """Return (N,) ids of the probes whose electrode groups have these names, null where there is none."""
+def probes_by_name(session: SessionFile, groups: np.ndarray) -> pa.Array:
+    """Return (N,) ids of the probes whose electrode groups have these groups, null where there is none."""
     ids = probe_ids(session)
-    found = np.array([ids.get(str(name), -1) for name in names], dtype=np.int64)
+    found = np.array([ids.get(str(name), -1) for name in groups], dtype=np.int64)
     return masked_column(found, found < 0)
 
 

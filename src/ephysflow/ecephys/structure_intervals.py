@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ephysflow.ecephys.nwb_columns import masked_column, text_column
 from ephysflow.errors import ConfigurationError
 from ephysflow.io.tables import column
 
@@ -33,7 +34,7 @@ def sort_channels(channels: pa.Table, channel_ids: Sequence[int | str] | None = 
     """
     if channel_ids is not None:
         rows = rows_of_channels(channels["id"].to_pylist(), channel_ids, "the session")
-        channels = channels.take(pa.array(rows))
+        channels = channels.take(masked_column(rows))
     keys = [
         (name, "ascending")
         for name in ("probe_id", "probe_vertical_position", "probe_horizontal_position", "id")
@@ -84,7 +85,7 @@ def structure_intervals_table(channels: pa.Table) -> pa.Table:
     def taken(name: str, rows: np.ndarray, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
         if name not in ordered.column_names:
             return pa.nulls(len(rows), kind)
-        return ordered[name].take(pa.array(rows)).cast(kind)
+        return ordered[name].take(masked_column(rows)).cast(kind)
 
     probe_type = ordered.schema.field("probe_id").type if "probe_id" in ordered.column_names else pa.int64()
     schema = pa.schema(
@@ -100,10 +101,10 @@ def structure_intervals_table(channels: pa.Table) -> pa.Table:
     )
     columns = [
         taken("probe_id", first, probe_type),
-        pa.array(labels, pa.string()),
+        text_column(labels),
         taken("id", first, ids.type),
         taken("id", last, ids.type),
-        pa.array(np.diff(bounds), pa.int64()),
+        masked_column(np.diff(bounds)),
         taken("probe_vertical_position", first, pa.float64()),
         taken("probe_vertical_position", last, pa.float64()),
     ]

@@ -94,7 +94,7 @@ class Probe:
     ----------
     id, name : of the probe
     channel_ids : (C,)
-    local_index : (C,) position among the 384 channels of the real probe
+    local_index : (C,) from 0 on: the row of a channel in mean waveforms
     vertical, horizontal : (C,) um, from the tip
     structure : (C,) acronyms; empty out of the brain
     ccf : (C, 3) anterior-posterior, dorsal-ventral, left-right [um]; NaN out of the brain
@@ -178,8 +178,7 @@ def probes_of(session_id: int, n_probes: int, n_channels: int) -> list[Probe]:
 
 def _probe(probe_id: int, position: int, n_channels: int, first_channel: int) -> Probe:
     k = np.arange(n_channels)
-    local = k * max(FULL_PROBE // n_channels, 1)
-    vertical = 20 * (local // 2 + 1)
+    vertical = 20 * (k * max(FULL_PROBE // n_channels, 1) // 2 + 1)
     track = _TRACKS[position % len(_TRACKS)]
     ends = np.round(np.cumsum([share for _, share in track]) * n_channels).astype(int)
     names = np.array([name for name, _ in track], dtype=object)
@@ -195,7 +194,7 @@ def _probe(probe_id: int, position: int, n_channels: int, first_channel: int) ->
         probe_id,
         f"probe{chr(ord('A') + position)}",
         first_channel + k,
-        local,
+        k,
         vertical,
         np.array([43, 11, 59, 27])[k % 4],
         structure,

@@ -322,11 +322,11 @@ def test_a_file_of_someone_else_is_refused(tmp_path):
         plot_session(job(tmp_path, session=SESSION, stimulus=None))
 
 
-def write_project(results: Path, units: pa.Table, annotated: pa.Table, filters: list[dict]) -> None:
+def write_project(results: Path, quality: pa.Table, annotated: pa.Table, filters: list[dict]) -> None:
     kinds = {"filter": pa.string(), "limit": pa.string(), "units_before": pa.int64(), "removed": pa.int64(),
              "removed_missing": pa.int64(), "units_after": pa.int64(), "note": pa.string()}  # fmt: skip
     tables = {
-        "units": units,
+        "unit_quality": quality,
         "annotated_units": annotated,
         "unit_filters": pa.Table.from_pylist(filters, pa.schema(kinds)),
     }

@@ -1,6 +1,7 @@
 """Python access to a session: what it gives, when it opens and closes files, and what it refuses."""
 
 import shutil
+from typing import ClassVar
 
 import h5py
 import numpy as np
@@ -273,6 +274,8 @@ class Project:
 
     def __init__(self, file, channels=None, metrics=None):
         self.file, self.channels, self.table = file, channels, metrics
+
+    unit_filters: ClassVar[dict] = {}
 
     def session_file(self, session_id):
         return self.file

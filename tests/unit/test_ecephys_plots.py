@@ -230,7 +230,7 @@ def test_a_session_has_responses_and_tracks(tmp_path, drawn):
     assert "60 of 60 presentations" in text
     assert {"probeA", "probeB"} <= set(drawn_texts(track).split("\n")) & set(drawn_texts(ccf).split("\n"))
     assert "VISp" in drawn_texts(track)
-    content = paths.project_plot(tmp_path, PROJECT, SESSION).read_bytes()
+    content = paths.project_plot(tmp_path, PROJECT, f"session_{SESSION}").read_bytes()
     assert content.startswith(b"%PDF")
 
 

@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from ephysflow.ecephys.behaviour import read_series
 from ephysflow.ecephys.intervals import children, modules
 from ephysflow.ecephys.nwb_columns import masked_column, text_column
 from ephysflow.ecephys.nwb_file import (
@@ -26,6 +25,7 @@ from ephysflow.ecephys.nwb_file import (
     where,
 )
 from ephysflow.ecephys.session_file import SessionFile
+from ephysflow.ecephys.time_series import read_series
 from ephysflow.errors import ProjectError
 from ephysflow.io.tables import column
 

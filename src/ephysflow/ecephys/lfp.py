@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from ephysflow.ecephys.behaviour import Regular, sample_times, scale_of
 from ephysflow.ecephys.intervals import children, modules, read_invalid_times
 from ephysflow.ecephys.nwb_file import (
     attribute,
@@ -30,6 +29,7 @@ from ephysflow.ecephys.nwb_file import (
 from ephysflow.ecephys.session_channels import session_probes
 from ephysflow.ecephys.session_file import ELECTRODE_GROUPS, ELECTRODES, SessionFile
 from ephysflow.ecephys.structure_intervals import rows_of_channels
+from ephysflow.ecephys.time_series import Regular, sample_times, scale_of
 from ephysflow.errors import ConfigurationError, ProjectError
 
 ALL_PROBES = "all_probes"

@@ -98,7 +98,8 @@ def plot_session(job: Job) -> None:
         yield _response_page(title, units, presentations, files["spikes"], item["stimulus"])
         yield from _track_pages(title, units, read_table(files["channels"]))
 
-    write_pages(paths.project_plot(job.results, item["project"], item["session"]), pages(), "")
+    target = paths.project_plot(job.results, item["project"], f"session_{item['session']}")
+    write_pages(target, pages(), "")
 
 
 def _qualities(units: pa.Table, filters: Mapping[str, Any]) -> list[Quality]:

@@ -50,7 +50,8 @@ def main() -> None:
         options = [text for key, value in SIZE.items() for text in (f"--{key}", str(value))]
         run([sys.executable, standin / "make_tables.py", big, *options])
         run([sys.executable, standin / "make_tables.py", small, "--cases"])
-        run([sys.executable, standin / "make_nwb.py", small, str(SESSION)])
+        # AllenSDK cannot open what pynwb 4 writes; its own environment has an older one
+        run([arguments.peer or sys.executable, standin / "make_nwb.py", small, str(SESSION)])
         environment = compiled(folder / "bytecode")
         with served(standin, big, folder / "port") as host:
             ours = measure_ours(folder, host, small / "files" / "9001", environment)

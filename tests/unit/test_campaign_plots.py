@@ -62,7 +62,7 @@ def test_psth_counts_all_spikes_and_the_raster_those_of_the_chosen_neurons(n_neu
     gids = np.arange(n_neurons) * 3
     kept = [(gids[n], trial, time) for n, trial, time in spikes if n < n_neurons and trial < n_trials]
     gid, trial, time = (np.array([s[k] for s in kept]) for k in range(3))
-    found = class_spikes("a", gids, (gid.astype(int), trial.astype(int), time), (0.0, 100.0), n_trials, 8.0)
+    found = class_spikes("a", gids, (gid.astype(int), trial.astype(int), time), np.array([[0.0, 100.0]] * n_trials), 8.0)
     widths = np.append(np.full(12, 8.0), 4.0)
     assert (found.psth * widths * 1e-3 * n_neurons * n_trials).sum() == pytest.approx(len(kept))
     assert found.n_shown == min(n_neurons, 200 // n_trials)
@@ -73,9 +73,15 @@ def test_psth_counts_all_spikes_and_the_raster_those_of_the_chosen_neurons(n_neu
     assert sorted(zip(found.times.tolist(), found.lines.tolist(), strict=True)) == expected
 
 
+def test_a_trial_that_has_ended_counts_in_no_bin():
+    spikes = np.array([1, 1, 1]), np.array([0, 0, 1]), np.array([5.0, 15.0, 5.0])
+    found = class_spikes("a", np.array([1]), spikes, np.array([[0.0, 20.0], [0.0, 10.0]]), 10.0)
+    assert found.psth.tolist() == [100.0, 100.0]
+
+
 def test_a_class_without_neurons_has_no_lines_and_no_rate():
     nothing = np.array([], dtype=int)
-    found = class_spikes("a", nothing, (nothing, nothing, nothing.astype(float)), (0, 10), 1, 5)
+    found = class_spikes("a", nothing, (nothing, nothing, nothing.astype(float)), np.array([[0, 10]]), 5)
     assert (found.n_neurons, found.n_shown, len(found.times), found.psth.tolist()) == (0, 0, 0, [0, 0])
 
 
@@ -93,7 +99,7 @@ def raster_panel(window: str, n_trials: int = 2, n_classes: int = 2) -> RasterPa
     trial = np.minimum([0, 1, 1], n_trials - 1)
     spikes = (np.array([3, 3, 7]), trial, np.array([1.0, 50.0, 99.0]))
     bounds = (0.0, 100.0)
-    classes = [class_spikes(f"c{k}", gids, spikes, bounds, n_trials, 5.0) for k in range(n_classes)]
+    classes = [class_spikes(f"c{k}", gids, spikes, np.array([bounds] * n_trials), 5.0) for k in range(n_classes)]
     return RasterPanel(window, bounds, n_trials, 5.0, classes)
 
 

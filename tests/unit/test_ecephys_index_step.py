@@ -54,17 +54,31 @@ def test_links_are_not_followed_when_products_are_looked_for(tmp_path):
         assert "running_speed" not in held_products(file)
 
 
-def test_the_digest_of_a_download_is_taken_where_the_size_agrees(tmp_path, session_file):
+def test_a_download_must_be_what_its_record_says(tmp_path, session_file):
     file = tmp_path / "session_715.nwb"
     shutil.copy(session_file, file)
-    record = {"url": "http://a/b", "size": file.stat().st_size, "sha256": "5" * 64, "etag": None}
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    record = {"url": "http://a/b", "size": file.stat().st_size, "sha256": digest, "etag": None}
     record_path(file).write_text(json.dumps(record))
     assert read_record(file) is not None
     (row,) = read_rows(index(tmp_path, SESSION, file, downloaded=True)[0])
-    assert row["sha256"] == "5" * 64
-    record_path(file).write_text(json.dumps({**record, "size": 7}))
+    assert (row["status"], row["sha256"]) == ("used", digest)
+    with h5py.File(file, "r+") as changed:
+        changed["units/spike_times"][:] = 0.0
+    assert file.stat().st_size == record["size"]
     (row,) = read_rows(index(tmp_path, SESSION, file, downloaded=True)[0])
+    assert row["status"] == "left out"
+    assert f"{digest} was downloaded from http://a/b" in row["reason"]
     assert row["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_a_download_without_its_record_is_used(tmp_path, session_file):
+    """As of a folder that was copied."""
+    (row,) = read_rows(index(tmp_path, SESSION, session_file, downloaded=True)[0])
+    assert (row["status"], row["sha256"]) == (
+        "used",
+        hashlib.sha256(session_file.read_bytes()).hexdigest(),
+    )
 
 
 def test_a_session_file_of_another_session_is_left_out(tmp_path, session_file, capsys):

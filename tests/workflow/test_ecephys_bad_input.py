@@ -23,13 +23,14 @@ from ephysflow.planning import plan_workflow
 from ephysflow.steps import STEPS
 
 from ..fake_warehouse import FakeWarehouse, small_project
+from ..unit.session_nwb import write_allen_session
 from .folders import Folder, write_config
 
 RESULTS = Path("results/ecephys/p")
 FIRST, SECOND = "731000001", "731000002"
 FILE = f"nwb/session_{FIRST}.nwb"
-N_UNITS = 24
-"""Units of a session, before any filter."""
+PROBE = 740000010
+"""The one with LFP."""
 
 HTML = b"<!DOCTYPE html><html><body>Down for maintenance</body></html>\n"
 EXCLUSION_STEPS = ("fetch_file", "index_session", "extract_session", "make_project_tables", "collect_exclusions")
@@ -46,8 +47,10 @@ Failures = dict[str, EphysflowError]
 def made(tmp_path_factory) -> Path:
     """Make what all tests begin with: the session files, and the hashes of the library."""
     folder = tmp_path_factory.mktemp("made")
-    for session in (FIRST, SECOND):
-        write_session(folder / f"nwb/session_{session}.nwb", int(session), seed=1)
+    write_session(folder / FILE, int(FIRST), seed=1)
+    other = write_allen_session(folder / f"nwb/session_{SECOND}.nwb")  # few columns: read in every test
+    with h5py.File(other, "a") as file:
+        set_text(file, "identifier", SECOND)
     write_lfp(folder / f"lfp_{PROBE}.nwb", int(FIRST), PROBE, seed=1)
     hasher = CodeHasher(folder / "code.json")
     for step in STEPS.values():
@@ -213,15 +216,13 @@ def entry(place: int, value: Any) -> Callable[[np.ndarray], np.ndarray]:
     return change
 
 
+def set_text(file: h5py.File, name: str, value: str) -> None:
+    del file[name]
+    file[name] = value
+
+
 def text(name: str, value: str) -> Damage:
-    def damage(file: h5py.File) -> None:
-        del file[name]
-        file[name] = value
-
-    return in_file(damage)
-
-
-PROBE = 740010010 if False else 0
+    return in_file(lambda file: set_text(file, name, value))
 
 
 @pytest.fixture(scope="module")
@@ -317,11 +318,6 @@ UNUSABLE: dict[str, tuple[Damage, tuple[str, ...]]] = {
 }
 
 
-def set_text(file: h5py.File, name: str, value: str) -> None:
-    del file[name]
-    file[name] = value
-
-
 @pytest.mark.parametrize("name", UNUSABLE)
 def test_a_session_file_that_cannot_be_used_is_left_out_and_the_others_go_on(name, good):
     damage, wanted = UNUSABLE[name]
@@ -335,3 +331,209 @@ def test_a_session_file_that_cannot_be_used_is_left_out_and_the_others_go_on(nam
     assert rows_of("sessions") == 1
     assert {product: rows_of(product, SECOND) for product in good} == good
     assert {product: rows_of(product, FIRST) for product in good} == {"units": 0, "spikes": 0}
+
+
+# ---------------------------------------------------------------- products that cannot be read
+
+AMPLITUDES = "units/spike_amplitudes"
+TIMES = "units/spike_times"
+ELECTRODES = "general/extracellular_ephys/electrodes"
+DAMAGED: dict[str, tuple[str, Damage, tuple[str, ...]]] = {
+    # name: the product that is lost, damage to the first session's file, what its reason must say
+    "index beyond the data": (
+        "spikes",
+        values(f"{TIMES}_index", lambda found: found + (np.arange(len(found)) == len(found) - 1)),
+        ("/units/spike_times_index", "ends at", "/units/spike_times has"),
+    ),
+    "index far beyond the data": (
+        "spikes",
+        values(f"{TIMES}_index", lambda found: np.append(found[:-1].astype(np.uint64), np.uint64(2**62))),
+        ("/units/spike_times_index", "ends at 4611686018427387904"),
+    ),
+    "index short of the data": (
+        "spikes",
+        values(f"{TIMES}_index", lambda found: np.minimum(found, found[-1] - 3)),
+        ("/units/spike_times_index", "ends at"),
+    ),
+    "decreasing index": (
+        "spikes",
+        values(f"{TIMES}_index", entry(3, 1)),
+        ("/units/spike_times_index", "decreases at row 3"),
+    ),
+    "index of wrong length": (
+        "spikes",
+        values(f"{TIMES}_index", lambda found: found[:-1]),
+        ("/units/spike_times_index", "has 23 entries", "24 rows (length of id)"),
+    ),
+    "index of numbers with points": (
+        "spikes",
+        values(f"{TIMES}_index", lambda found: found.astype(float)),
+        ("/units/spike_times_index", "float64", "one integer a row is needed"),
+    ),
+    "negative index": (
+        "spikes",
+        values(f"{TIMES}_index", lambda found: entry(0, -4)(found.astype(np.int64))),
+        ("/units/spike_times_index", "decreases at row 0 (0, then -4)"),
+    ),
+    "without index": ("spikes", without(f"{TIMES}_index"), ("/units/spike_times", "shape", "24 rows")),
+    "without spike times": ("spikes", without(TIMES), ("/units", "spike_times")),
+    "a spike time that is NaN": (
+        "spikes",
+        values(TIMES, entry(100, np.nan)),
+        ("/units/spike_times", "unit 950010", "a spike time that is nan", "spike 100)"),
+    ),
+    "a spike time that is infinite": (
+        "spikes",
+        values(TIMES, entry(100, np.inf)),
+        ("/units/spike_times", "a spike time that is inf"),
+    ),
+    "spike times of texts": (
+        "spikes",
+        values(TIMES, lambda found: found.astype("S")),
+        ("/units/spike_times", "must be numbers"),
+    ),
+    "spike times in two dimensions": (
+        "spikes",
+        values(TIMES, lambda found: np.stack([found, found], axis=1)),
+        ("/units/spike_times", "one dimension", "shape"),
+    ),
+    "amplitudes of wrong number": (
+        "spikes",
+        values(f"{AMPLITUDES}_index", lambda found: found - 10 * (np.arange(len(found)) == 0).astype(found.dtype)),
+        ("/units", "spike_times, but", "spike_amplitudes"),
+    ),
+    "spike times of a declared size": (
+        "spikes",
+        declared(TIMES, (10**12,)),
+        ("/units/spike_times", "declares shape (1000000000000,)", "does not hold these values"),
+    ),
+    "waveforms of a declared size": (
+        "mean_waveforms",
+        declared("units/waveform_mean", (10**9, 1000)),
+        ("/units/waveform_mean", "declares shape (1000000000, 1000)", "does not hold these values"),
+    ),
+    "waveforms of texts": (
+        "mean_waveforms",
+        values("units/waveform_mean", lambda found: found.astype("S")),
+        ("/units/waveform_mean", "must be numbers"),
+    ),
+    "presentations without start": (
+        "stimulus_presentations",
+        without("intervals/flashes_presentations/start_time"),
+        ("/intervals/flashes_presentations", "start_time is missing"),
+    ),
+    "presentations of wrong length": (
+        "stimulus_presentations",
+        values("intervals/flashes_presentations/stop_time", lambda found: found[:-1]),
+        ("/intervals/flashes_presentations/stop_time", "rows"),
+    ),
+    "presentations that start at NaN": (
+        "stimulus_presentations",
+        values("intervals/flashes_presentations/start_time", entry(1, np.nan)),
+        ("/intervals/flashes_presentations", "start_time", "nan"),
+    ),
+    "presentations that stop before they start": (
+        "stimulus_presentations",
+        values("intervals/flashes_presentations/stop_time", entry(1, -1.0)),
+        ("/intervals/flashes_presentations", "stop_time"),
+    ),
+    "presentations of a declared size": (
+        "stimulus_presentations",
+        declared("intervals/flashes_presentations/start_time", (10**12,)),
+        ("/intervals/flashes_presentations/start_time", "does not hold these values"),
+    ),
+    "running speed of wrong length": (
+        "running_speed",
+        values("processing/running/running_speed/data", lambda found: found[:-1]),
+        ("/processing/running/running_speed",),
+    ),
+    "running speed of a declared size": (
+        "running_speed",
+        declared("processing/running/running_speed/data", (10**12,)),
+        ("/processing/running/running_speed/data", "does not hold these values"),
+    ),
+    "pulses of wrong length": (
+        "optogenetic_stimulation",
+        values("processing/optotagging/optogenetic_stimulation/stop_time", lambda found: found[:-1]),
+        ("/processing/optotagging/optogenetic_stimulation/stop_time",),
+    ),
+    "invalid times without stop": (
+        "invalid_times",
+        without("intervals/invalid_times/stop_time"),
+        ("/intervals/invalid_times", "stop_time is missing"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_product_that_cannot_be_read_is_left_out_and_the_others_go_on(name, good):
+    product, damage, wanted = DAMAGED[name]
+    damage(Path())
+    others = ["units", "spikes"]
+    assert run(project(products=[*others, *({product} - set(others))])) == {}
+    (row,) = exclusions()
+    assert (row["session"], row["stage"], row["kept"]) == (FIRST, product, False)
+    assert says(row["reason"], wanted)
+    assert FILE in row["reason"]
+    assert "\n" not in row["reason"]
+    assert {other: rows_of(other, SECOND) for other in good} == good
+    assert rows_of("units", FIRST) > 0
+    assert rows_of("sessions") == 2
+    if product == "spikes":
+        assert rows_of("spikes", FIRST) == 0
+
+
+def test_spike_times_out_of_order_are_sorted_and_said_so():
+    found = {}
+
+    def shuffle(file: h5py.File) -> None:
+        end = int(file[f"{TIMES}_index"][0])
+        for name in (TIMES, AMPLITUDES):
+            found[name] = file[name][:end]
+            file[name][:end] = found[name][::-1]
+
+    in_file(shuffle)(Path())
+    assert run() == {}
+    (row,) = exclusions()
+    assert (row["session"], row["stage"], row["kept"]) == (FIRST, "spikes", True)
+    assert says(f"{row['subject']}: {row['reason']}", ("unit 950010000", "not in order", "sorted"))
+    spikes = read_table(RESULTS / f"sessions/{FIRST}/spikes.parquet").to_pandas()
+    of_unit = spikes[spikes["unit_id"] == 950010000]
+    assert np.array_equal(of_unit["time"], found[TIMES])
+    assert np.array_equal(of_unit["amplitude"], found[AMPLITUDES])
+
+
+def test_units_on_channels_that_do_not_exist_are_left_out_and_counted(good):
+    values("units/peak_channel_id", entry(4, 999))(Path())
+    assert run() == {}
+    rows = exclusions()
+    assert {row["stage"] for row in rows} == {"tables", "units", "spikes"}
+    of_tables = next(row for row in rows if row["stage"] == "tables")
+    assert says(of_tables["reason"], ("1 ", "950010004", "channels are not in the table of channels"))
+    for row in rows:
+        if row["stage"] == "units":
+            assert says(f"{row['subject']}: {row['reason']}", ("950010004", "999"))
+    assert 950010004 not in read_table(RESULTS / f"sessions/{FIRST}/units.parquet")["unit_id"].to_pylist()
+    assert {product: rows_of(product, SECOND) for product in good} == good
+
+
+def test_units_without_any_channel_stay():
+    values("units/peak_channel_id", lambda found: found * 0 - 1)(Path())
+    assert run() == {}
+    assert all(row["kept"] for row in exclusions())
+    assert rows_of("units", FIRST) > 0
+
+
+def test_a_session_without_electrodes_has_units_and_spikes():
+    without(ELECTRODES)(Path())
+    assert run() == {}
+    assert all(row["kept"] for row in exclusions())
+    assert rows_of("spikes", FIRST) > 0
+
+
+def test_no_usable_session_at_all_is_no_traceback():
+    for session in (FIRST, SECOND):
+        with_bytes(f"nwb/session_{session}.nwb", HTML)(Path())
+    failures = run()
+    assert [*failures] in ([], ["make_project_tables()"])
+    assert len(exclusions()) == 2

@@ -1,13 +1,10 @@
 """``ephysflow init ecephys``: a commented configuration and a sheet of sessions to start from."""
 
 import argparse
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 CONFIG = """\
 # Made by `ephysflow init ecephys`. Check:  ephysflow validate {folder}/config.yaml
@@ -15,7 +12,7 @@ CONFIG = """\
 # A path is relative to this file; results are relative to the folder in which snakemake is started.
 # Every key is explained in config/README.md of ephysflow.
 
-results: {folder}/results
+results: {results}
 
 ecephys:
   {project}:
@@ -37,6 +34,7 @@ ecephys:
 
 def write_project(arguments: argparse.Namespace, folder: Path) -> int:
     """Write configuration and sheet; existing ones are never replaced."""
+    from ephysflow.ecephys.sources import SESSION_NAME
     from ephysflow.errors import ConfigurationError
     from ephysflow.io.atomic import write_text
 
@@ -51,8 +49,10 @@ def write_project(arguments: argparse.Namespace, folder: Path) -> int:
     else:
         source = "warehouse"
         place, rows = _warehouse(arguments.warehouse)
-    project = folder.name if folder.name.isidentifier() else "neuropixels"
-    text = CONFIG.format(folder=folder, project=project, source=source, place=place)
+    project = folder.name if SESSION_NAME.fullmatch(folder.name) else "neuropixels"
+    text = CONFIG.format(
+        folder=folder, results=_yaml(folder / "results"), project=_yaml(project), source=source, place=place
+    )
     write_text(folder / "config.yaml", text)
     write_text(folder / "sessions.tsv", _sheet(rows))
     print(folder / "config.yaml")
@@ -80,9 +80,9 @@ def _local(data: Path, folder: Path) -> tuple[str, str, Rows]:
     source: Source = (
         TablesFolder(data, manifests[0] if manifests else None) if with_tables else NwbFolder(data)
     )
-    place = f"    folder: {os.path.relpath(data, folder)}\n"
+    place = f"    folder: {_yaml(os.path.relpath(data, folder))}\n"
     if len(manifests) > 1:
-        place += f"    manifest: {os.path.relpath(manifests[0], folder)}\n"
+        place += f"    manifest: {_yaml(os.path.relpath(manifests[0], folder))}\n"
     rows = [(session, list(source.lfp_nwbs(session)), "") for session in source.sessions()]
     if not rows and not with_tables:
         raise ConfigurationError(
@@ -113,6 +113,18 @@ def _warehouse(host: str) -> tuple[str, Rows]:
         for row in sessions
     ]
     return place, rows
+
+
+def _yaml(text: str | Path) -> str:
+    """Return a text as YAML reads it: quoted where it would be something else without."""
+    import yaml
+
+    plain = str(text)
+    try:
+        is_plain = yaml.safe_load(f"key: {plain}") == {"key": plain}
+    except yaml.YAMLError:
+        is_plain = False
+    return plain if is_plain else json.dumps(plain, ensure_ascii=False)
 
 
 def _sheet(rows: Rows) -> str:

@@ -46,6 +46,10 @@ def run(arguments: argparse.Namespace) -> int:
         _show_circuit(results, circuit.name, [weights.name for weights in circuit.weights], circuit.chunks)
     for project in configuration.projects:
         _show_project(results, project.name, project.sessions)
+    for name in configuration.content.get("comparison", {}):
+        table = paths.comparison(results, name)
+        shown = f"{_row_count(table)} rows" if table.is_file() else "not there yet"
+        print(f"\nComparison {name}: {shown}      {table}")
     return 0
 
 

@@ -19,7 +19,7 @@ def collect_exclusions(job: Job) -> None:
     where = (job.results, item["project"])
     found = paths.project_findings(*where)
     rows: list[dict[str, Any]] = [{"stage": "tables", **row} for row in read_rows(found)]
-    lost = {row["session"] for row in rows if not row["kept"]}
+    lost = {row["session"] for row in rows if row["subject"] == "session"}  # said once, not for every product
     products = [
         (session, name, paths.session_product(*where, session, name))
         for session, names in item["sessions"].items()

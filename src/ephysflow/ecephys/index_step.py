@@ -118,15 +118,14 @@ def _names(parent: h5py.Group, above: str = "", depth: int = 1) -> Iterator[str]
 
 
 def _size_and_digest(path: Path, downloaded: bool) -> dict[str, Any]:
-    """Return size and SHA-256 of a file; a file of the size that its download had is not read again."""
-    size = path.stat().st_size
+    """Return size and SHA-256 of a file; what was downloaded must be what the record of its download says."""
     if downloaded:
-        from ephysflow.ecephys.download import read_record  # local files need no HTTP
+        from ephysflow.ecephys.download import check_against_record, read_record  # local files need no HTTP
 
-        known = read_record(path)
-        if known is not None and known.size == size:
-            return {"size": size, "sha256": known.sha256}
-    return {"size": size, "sha256": file_digest(path)}
+        if read_record(path) is not None:
+            known = check_against_record(path)
+            return {"size": known.size, "sha256": known.sha256}
+    return {"size": path.stat().st_size, "sha256": file_digest(path)}
 
 
 def _write(job: Job, row: Mapping[str, Any], rows: RawTables | None) -> None:

@@ -9,7 +9,7 @@ from ephysflow.codehash import CodeHasher
 from ephysflow.ecephys.products import PRODUCTS, files_of, product_of
 from ephysflow.ecephys.project_plan import SESSION_PLOT_PRODUCTS, PlannedSession, ProjectPlan
 from ephysflow.ecephys.settings import FIXED, NWB, WAREHOUSE, ProjectSettings
-from ephysflow.ecephys.sources import TABLES, Downloads
+from ephysflow.ecephys.sources import TABLES, Downloads, source_record
 from ephysflow.errors import ConfigurationError
 from ephysflow.io.provenance import installed_versions
 
@@ -202,6 +202,7 @@ def _items(
             }
     items["make_project_tables", project] = {
         "project": project,
+        "source": source_record(settings.source),
         "tables": dict(plan.raw_tables),
         "metrics": list(plan.metrics.values()),
         "sessions": list(plan.sessions),

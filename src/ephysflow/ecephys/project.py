@@ -8,110 +8,54 @@ Examples
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from ephysflow.ecephys.analysis_metrics import annotate_metrics, read_metrics
+from ephysflow.ecephys.index_step import USED
 from ephysflow.ecephys.project_tables import ProjectTables, distinct, project_tables
 from ephysflow.ecephys.raw_tables import RawTables, read_raw_table
-from ephysflow.ecephys.sources import TABLES, Downloads, NwbFolder, Source, TablesFolder
-from ephysflow.ecephys.tables_step import tables_of_sessions
+from ephysflow.ecephys.session import Session, frame_of, open_session
+from ephysflow.ecephys.session_file import SessionFile
+from ephysflow.ecephys.session_rows import session_rows
+from ephysflow.ecephys.sources import TABLES, Source, TablesFolder, folder_source, recorded_source
+from ephysflow.ecephys.tables_step import stacked_tables, tables_of_sessions
+from ephysflow.ecephys.templates import read_movie, read_scene
 from ephysflow.ecephys.unit_filters import UnitFilters
 from ephysflow.errors import ConfigurationError, ProjectError
 from ephysflow.io.tables import read_provenance, read_rows, read_table
-
-if TYPE_CHECKING:
-    from ephysflow.ecephys.session import Session
+from ephysflow.paths import SESSION_INDEX
 
 
-class _Files(Protocol):
-    """What a project is read from."""
+@dataclass(frozen=True)
+class _Content:
+    """What a project is read from.
 
+    Attributes
+    ----------
+    where : folder or manifest, for messages
+    source : of its files
+    raw : reads the raw tables, and what was left out of them
+    names : returns id of a session -> its name in the source, where they differ
+    filters, suppress : that the tables are made with
+    results : folder of the tables that the workflow wrote; None where it did not
+    """
+
+    where: Path
     source: Source
-    filters: UnitFilters
-    suppress: Mapping[str, Sequence[str]]
-
-    def raw(self) -> RawTables:
-        """Return the raw tables."""
-
-    def published(self, name: str) -> pa.Table | None:
-        """Return a table that the workflow wrote; None where it did not."""
-
-
-class _Results:
-    """A project folder in the results of the workflow."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.item = json.loads(read_provenance(folder / "units.parquet").settings)
-        self.filters = UnitFilters(**self.item["filters"])
-        self.suppress = self.item["suppress"]
-        self.indices = {name: folder / "sessions" / name for name in self.item["sessions"]}
-        rows = {name: read_rows(index / "session.parquet")[0] for name, index in self.indices.items()}
-        self.files = {name: self._found(row["file"]) for name, row in rows.items() if row["status"] == "used"}
-        downloads = folder / "downloads"
-        tables = {name: self._found(path) for name, path in self.item["tables"].items()}
-        self.tables = tables
-        if downloads.is_dir():
-            self.source: Source = Downloads(downloads)
-        elif tables:
-            place = next(iter(tables.values())).parent
-            manifests = sorted(place.glob("*manifest*.json"))
-            self.source = TablesFolder(place, manifests[0] if manifests else None)
-        else:
-            self.source = NwbFolder(next(iter(self.files.values()), folder).parent, self.files)
-
-    def _found(self, path: str) -> Path:
-        """Return a file of the plan, whose path is relative to where snakemake ran."""
-        bases = (Path(), *self.folder.resolve().parents)
-        return next((base / path for base in bases if (base / path).exists()), Path(path))
-
-    def raw(self) -> RawTables:
-        if self.tables:
-            return RawTables(**{name: read_raw_table(path, name) for name, path in self.tables.items()})
-        names = [f"index.{name}.parquet" for name in TABLES]
-        files = {
-            name: [index / "session.parquet", *(index / f for f in names)]
-            for name, index in self.indices.items()
-        }
-        return tables_of_sessions(files)[0]
-
-    def published(self, name: str) -> pa.Table | None:
-        path = self.folder / f"{name}.parquet"
-        return read_table(path) if path.is_file() else None
-
-
-class _Folder:
-    """Tables or session files on disk, without results of the workflow."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.filters = UnitFilters()
-        self.suppress: Mapping[str, Sequence[str]] = {}
-
-    def raw(self) -> RawTables:
-        files = {name: self.source.table(name) for name in TABLES}
-        if None not in files.values():
-            return RawTables(**{name: read_raw_table(Path(str(path)), name) for name, path in files.items()})
-        from ephysflow.ecephys.session_file import SessionFile
-        from ephysflow.ecephys.session_rows import session_rows
-        from ephysflow.ecephys.tables_step import stacked_tables
-
-        parts = {}
-        for name in self.source.sessions():
-            with SessionFile(self.source.session_nwb(name)) as session:
-                parts[name] = session_rows(session)
-        return stacked_tables(parts)[0]
-
-    def published(self, name: str) -> pa.Table | None:
-        return None
+    raw: Callable[[], tuple[RawTables, list[dict[str, Any]]]]
+    names: Callable[[], Mapping[str, str]]
+    filters: UnitFilters = field(default_factory=UnitFilters)
+    suppress: Mapping[str, Sequence[str]] | None = None
+    results: Path | None = None
 
 
 class Project:
@@ -121,69 +65,81 @@ class Project:
     (docs/ecephys.md) in place of the ones that the results were made with; ``None`` takes the latter.
     """
 
-    def __init__(self, files: _Files, where: Path) -> None:
-        self._files = files
-        self.where = where
+    def __init__(self, content: _Content) -> None:
+        self._content = content
+        self.where = content.where
 
     def __repr__(self) -> str:
         return f"Project({str(self.where)!r})"
 
     @cached_property
     def _raw(self) -> RawTables:
-        return self._files.raw()
+        raw, left_out = self._content.raw()
+        if self._content.results is None:  # else they are in the table of exclusions
+            for row in left_out:
+                warnings.warn(f"{self.where}: session {row['session']}: {row['reason']}", stacklevel=4)
+        return raw
 
     def _tables(
         self, unit_filters: Mapping[str, Any] | None, suppress: Mapping[str, Sequence[str]] | None
     ) -> ProjectTables:
-        filters = self._files.filters
+        filters = self._content.filters
         if unit_filters is not None:
             filters = UnitFilters.from_mapping(unit_filters, "unit_filters")
-        return project_tables(self._raw, filters, self._files.suppress if suppress is None else suppress)
+        return project_tables(self._raw, filters, self._content.suppress if suppress is None else suppress)
+
+    def _published(self, name: str) -> pa.Table | None:
+        """Return a table that the workflow wrote; None where it did not."""
+        path = None if self._content.results is None else self._content.results / f"{name}.parquet"
+        return None if path is None or not path.is_file() else read_table(path)
 
     def _table(
         self,
         name: str,
         unit_filters: Mapping[str, Any] | None,
-        suppress: Sequence[str] | None,
+        suppress: Sequence[str] | None = None,
     ) -> pa.Table:
-        if unit_filters is None and suppress is None:
-            published = self._files.published(name)
-            if published is not None:
-                return published
-        hidden = None if suppress is None else {name.removeprefix("annotated_"): suppress}
+        if unit_filters is None and suppress is None and (published := self._published(name)) is not None:
+            return published
+        hidden = None
+        if suppress is not None:
+            hidden = {**(self._content.suppress or {}), name: suppress}
         return getattr(self._tables(unit_filters, hidden), name)
 
     def sessions(
         self, *, unit_filters: Mapping[str, Any] | None = None, suppress: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Return the sessions, with counts of their probes, channels and units."""
-        return _frame(self._table("sessions", unit_filters, suppress))
+        return frame_of(self._table("sessions", unit_filters, suppress), "id")
 
     def probes(
         self, *, unit_filters: Mapping[str, Any] | None = None, suppress: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Return the probes, with counts of their channels and units."""
-        return _frame(self._table("probes", unit_filters, suppress))
+        return frame_of(self._table("probes", unit_filters, suppress), "id")
 
     def channels(
         self, *, unit_filters: Mapping[str, Any] | None = None, suppress: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Return the channels, with counts of their units."""
-        return _frame(self._table("channels", unit_filters, suppress))
+        return frame_of(self._table("channels", unit_filters, suppress), "id")
 
     def units(
         self, *, unit_filters: Mapping[str, Any] | None = None, suppress: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Return the units that the filters keep, with the columns of their channel, probe and session."""
-        return _frame(self._table("units", unit_filters, suppress))
+        return frame_of(self._table("units", unit_filters, suppress), "id")
 
     def annotated_units(self, *, unit_filters: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Return the units with names of columns that say what they are of, e.g. ``probe_name``."""
-        return _frame(self._table("annotated_units", unit_filters, None))
+        return frame_of(self._table("annotated_units", unit_filters), "id")
 
     def unit_filter_records(self, *, unit_filters: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Return how many units each filter removed."""
-        return pd.DataFrame(self._tables(unit_filters, None).filters)
+        published = self._published("unit_filters") if unit_filters is None else None
+        if published is not None:
+            return published.to_pandas()
+        return pd.DataFrame([asdict(record) for record in self._tables(unit_filters, None).filters])
 
     def session_types(self) -> list[str]:
         """Return the types of sessions, in order of appearance."""
@@ -239,24 +195,38 @@ class Project:
         else:
             self._check_session(session_id)
             name = f"session_{session_id}"
-        file = self._files.source.metrics(name)
+        if annotate and unit_filters is None and session_type is not None:
+            published = self._published(f"analysis_metrics/{session_type}")
+            if published is not None:
+                return frame_of(published, "ecephys_unit_id")
+        file = self._content.source.metrics(name)
         if file is None or not file.is_file():
             raise ProjectError(f"{self.where}: there are no analysis metrics of {name.replace('_', ' ', 1)}")
         metrics = read_metrics(file)
         if annotate:
-            metrics = annotate_metrics(metrics, self._table("units", unit_filters, None))
-        return metrics.to_pandas().set_index("ecephys_unit_id")
+            metrics = annotate_metrics(metrics, self._table("units", unit_filters))
+        return frame_of(metrics, "ecephys_unit_id")
 
     def _check_session(self, session_id: Any) -> None:
-        known = self._raw.sessions["id"].to_pylist()
-        if session_id not in known:
-            some = ", ".join(map(str, known[:10]))
+        known = [str(found) for found in self._raw.sessions["id"].to_pylist()]
+        if str(session_id) not in known:
             raise ConfigurationError(
-                f"{self.where}: session {session_id!r} is unknown ({len(known)} sessions, the first: {some})"
+                f"{self.where}: session {session_id!r} is unknown ({len(known)} sessions, the first: "
+                f"{', '.join(known[:10])})"
             )
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """Id or name of a session whose file is there -> its name in the source."""
+        of_files = {name: name for name in self._content.source.sessions()}
+        return {**self._content.names(), **of_files}
 
     def session_file(self, session_id: int | str) -> Path:
         """Return the session file.
+
+        Parameters
+        ----------
+        session_id : id, as in the tables; or what the file's name calls the session
 
         Raises
         ------
@@ -265,55 +235,49 @@ class Project:
         ProjectError
             if its file is not there.
         """
-        there = self._files.source.sessions()
-        path = self._files.source.session_nwb(str(session_id)) if str(session_id) in there else None
-        if path is None:
+        if str(session_id) not in self._names:
             self._check_session(session_id)
+            there = ", ".join(self._content.source.sessions()) or "none"
             raise ProjectError(
-                f"{self.where}: the file of session {session_id} is not there (files of: {', '.join(there) or 'none'})"
+                f"{self.where}: the file of session {session_id} is not there (files of: {there})"
             )
-        return path
+        return self._content.source.session_nwb(self._names[str(session_id)])
 
     def lfp_files(self, session_id: int | str) -> dict[str, Path]:
-        """Return probe -> LFP file of a session, for those that are there."""
-        return self._files.source.lfp_nwbs(str(session_id))
+        """Return probe -> LFP file of a session, for those that are there; errors as `session_file`."""
+        self.session_file(session_id)
+        return self._content.source.lfp_nwbs(self._names[str(session_id)])
 
     def external_channels(self) -> pa.Table | None:
         """Return the raw channels of the project; None where they are those of the session files."""
-        return None if self._files.source.table("channels") is None else self._raw.channels
+        return None if self._content.source.table("channels") is None else self._raw.channels
 
     def metrics(self, session_id: int | str) -> pa.Table | None:
         """Return the raw analysis metrics of a session's units; None where there are none."""
-        file = self._files.source.metrics(f"session_{session_id}")
+        file = self._content.source.metrics(f"session_{session_id}")
         return read_metrics(file) if file is not None and file.is_file() else None
 
     def open_session(
         self, session_id: int | str, *, unit_filters: Mapping[str, Any] | None = None
-    ) -> "Session":
+    ) -> Session:
         """Open a session: see `ephysflow.open_session`."""
-        from ephysflow.ecephys.session import open_session
-
         return open_session(session_id, project=self, unit_filters=unit_filters)
 
     @property
     def unit_filters(self) -> dict[str, Any]:
         """Filters of units that the tables were made with; the default ones where there are no results."""
-        return asdict(self._files.filters)
+        return asdict(self._content.filters)
 
     def natural_movie(self, number: int) -> np.ndarray:
         """Return the frames of a natural movie, (frames, height, width); read from disk as needed."""
-        from ephysflow.ecephys.templates import read_movie
-
         return read_movie(self._template("natural_movie", number))
 
     def natural_scene(self, number: int) -> np.ndarray:
         """Return a natural scene, (height, width)."""
-        from ephysflow.ecephys.templates import read_scene
-
         return read_scene(self._template("natural_scene", number))
 
     def _template(self, kind: str, number: int) -> Path:
-        path = self._files.source.template(kind, int(number))
+        path = self._content.source.template(kind, int(number))
         if not path.is_file():
             raise ProjectError(f"{path}: {kind.replace('_', ' ')} {number} is not there")
         return path
@@ -334,22 +298,72 @@ def open_project(path: str | Path) -> Project:
     """
     path = Path(path)
     if path.suffix == ".json":
-        return Project(_Folder(TablesFolder(path.parent, path)), path)
+        return Project(_of_source(path, TablesFolder(path.parent, path)))
     if not path.is_dir():
         raise ProjectError(f"{path}: is not a folder, nor a manifest (.json)")
     if (path / "units.parquet").is_file() and (path / "unit_filters.parquet").is_file():
-        return Project(_Results(path), path)
-    manifests = sorted(path.glob("*manifest*.json"))
-    tables = [path / f"units{ending}" for ending in (".csv", ".parquet")]
-    if manifests or any(table.is_file() for table in tables):
-        return Project(_Folder(TablesFolder(path, manifests[0] if manifests else None)), path)
-    source = NwbFolder(path)
-    if not source.sessions():
+        return Project(_of_results(path))
+    source = folder_source(path)
+    if source is None:
         raise ProjectError(
             f"{path}: holds neither results of a project, nor tables (units.csv, units.parquet), a manifest or .nwb files"
         )
-    return Project(_Folder(source), path)
+    return Project(_of_source(path, source))
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
-    return table.to_pandas().set_index("id")
+def _of_source(where: Path, source: Source) -> _Content:
+    """Return the content of tables or session files on disk, without results of the workflow."""
+    if source.table("units") is not None:
+        tables = {name: Path(str(source.table(name))) for name in TABLES}
+        return _Content(where, source, lambda: (_raw_tables(tables), []), dict)
+
+    def raw() -> tuple[RawTables, list[dict[str, Any]]]:
+        parts = {}
+        for name in source.sessions():
+            with SessionFile(source.session_nwb(name)) as session:
+                parts[name] = session_rows(session)
+        return stacked_tables(parts)
+
+    def names() -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name in source.sessions():
+            with SessionFile(source.session_nwb(name)) as session:
+                found.setdefault(str(session.session_id), name)
+        return found
+
+    return _Content(where, source, raw, names)
+
+
+def _of_results(folder: Path) -> _Content:
+    """Return the content of a project folder in the results of the workflow."""
+    item = json.loads(read_provenance(folder / "units.parquet").settings)
+
+    def found(path: str) -> Path:
+        """Return a file of the plan, whose path is relative to where snakemake ran."""
+        bases = (*folder.resolve().parents, Path())
+        return next((base / path for base in bases if (base / path).exists()), Path(path))
+
+    indices = {
+        name: [folder / "sessions" / name / f"{table}.parquet" for table in SESSION_INDEX]
+        for name in item["sessions"]
+    }
+    rows = {name: read_rows(index[0])[0] for name, index in indices.items()}
+    used = {name: row for name, row in rows.items() if row["status"] == USED}
+    source = recorded_source(item["source"], {name: found(row["file"]) for name, row in used.items()}, found)
+    tables = {name: found(path) for name, path in item["tables"].items()}
+    ids: dict[str, str] = {}
+    for name, row in used.items():
+        ids.setdefault(row["id"], name)
+    return _Content(
+        folder,
+        source,
+        (lambda: (_raw_tables(tables), [])) if tables else (lambda: tables_of_sessions(indices)),
+        (dict if tables else lambda: ids),
+        UnitFilters(**item["filters"]),
+        item["suppress"],
+        folder,
+    )
+
+
+def _raw_tables(files: Mapping[str, Path]) -> RawTables:
+    return RawTables(**{name: read_raw_table(path, name) for name, path in files.items()})

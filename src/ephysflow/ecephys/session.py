@@ -152,17 +152,17 @@ class Session:
     @cached_property
     def probes(self) -> pd.DataFrame:
         """Probes, by id."""
-        return _frame(session_probes(self._file), "id")
+        return frame_of(session_probes(self._file), "id")
 
     @cached_property
     def channels(self) -> pd.DataFrame:
         """All channels, by id; ``valid_data`` tells which ones can be used."""
-        return _frame(self._channels, "id")
+        return frame_of(self._channels, "id")
 
     @cached_property
     def units(self) -> pd.DataFrame:
         """Units that the filters keep, by id, with the columns of their channel and probe and analysis metrics."""
-        return _frame(self._units[0], "unit_id")
+        return frame_of(self._units[0], "unit_id")
 
     @cached_property
     def unit_filter_records(self) -> pd.DataFrame:
@@ -223,12 +223,12 @@ class Session:
     @cached_property
     def stimulus_presentations(self) -> pd.DataFrame:
         """Presentations in the order of time, by id."""
-        return _frame(self._presentations, "stimulus_presentation_id")
+        return frame_of(self._presentations, "stimulus_presentation_id")
 
     @cached_property
     def stimulus_conditions(self) -> pd.DataFrame:
         """Sets of parameters of the presentations, by id."""
-        return _frame(conditions.stimulus_conditions(self._presentations), "stimulus_condition_id")
+        return frame_of(conditions.stimulus_conditions(self._presentations), "stimulus_condition_id")
 
     def stimulus_epochs(self, minimum_spontaneous_duration: float = 0.0) -> pd.DataFrame:
         """Return runs of presentations of one block.
@@ -237,12 +237,12 @@ class Session:
         ----------
         minimum_spontaneous_duration : shorter epochs of the stimulus "spontaneous" are left out [s]
         """
-        return _frame(stimulus_epochs.stimulus_epochs(self._presentations, minimum_spontaneous_duration))
+        return frame_of(stimulus_epochs.stimulus_epochs(self._presentations, minimum_spontaneous_duration))
 
     def stimulus_table(self, names: str | Sequence[str]) -> pd.DataFrame:
         """Return the presentations of some stimuli, with the columns that apply to them."""
         table = conditions.stimulus_table(self._presentations, names)
-        return _frame(table, "stimulus_presentation_id")
+        return frame_of(table, "stimulus_presentation_id")
 
     def stimulus_parameter_values(self, names: str | Sequence[str] | None = None) -> dict[str, list[Any]]:
         """Return the values that each parameter takes, in all stimuli or in those named."""
@@ -254,7 +254,7 @@ class Session:
         if names is not None:
             chosen = conditions.stimulus_table(chosen, names)
         table = stimulus_epochs.inter_presentation_intervals(chosen)
-        return _frame(table).set_index(["from_presentation_id", "to_presentation_id"])
+        return frame_of(table).set_index(["from_presentation_id", "to_presentation_id"])
 
     @cached_property
     def stimulus_templates(self) -> dict[str, h5py.Dataset]:
@@ -302,7 +302,7 @@ class Session:
         spikes = self._chosen_spikes(unit_ids)
         presentations = self._chosen_presentations(stimulus_presentation_ids)
         table = presentation_spike_times(spikes.times, spikes.offsets, spikes.unit_ids, presentations)
-        return _frame(table, "spike_time")
+        return frame_of(table, "spike_time")
 
     def conditionwise_spike_statistics(
         self,
@@ -320,7 +320,7 @@ class Session:
         spikes = self._chosen_spikes(unit_ids)
         presentations = self._chosen_presentations(stimulus_presentation_ids)
         table = condition_statistics(spikes.times, spikes.offsets, spikes.unit_ids, presentations, use_rates)
-        return _frame(table).set_index(["unit_id", "stimulus_condition_id"])
+        return frame_of(table).set_index(["unit_id", "stimulus_condition_id"])
 
     def _chosen_presentations(self, ids: Ids | None) -> pa.Table:
         if ids is None:
@@ -342,32 +342,32 @@ class Session:
     @cached_property
     def running_speed(self) -> pd.DataFrame:
         """Running speed; without rows where the file has none."""
-        return _frame(behaviour.read_running_speed(self._file))
+        return frame_of(behaviour.read_running_speed(self._file))
 
     @cached_property
     def optogenetic_stimulation(self) -> pd.DataFrame:
         """Pulses of light; without rows where the file has none."""
-        return _frame(behaviour.read_optogenetic_stimulation(self._file))
+        return frame_of(behaviour.read_optogenetic_stimulation(self._file))
 
     @cached_property
     def eye_tracking(self) -> pd.DataFrame:
         """Pupil, eye, corneal reflection and gaze; without rows where the file has none."""
-        return _frame(eye_tracking.read_eye_tracking(self._file))
+        return frame_of(eye_tracking.read_eye_tracking(self._file))
 
     @cached_property
     def eye_tracking_rig(self) -> pd.DataFrame:
         """Where monitor, camera and light of the eye tracking stood; without rows where the file does not say."""
-        return _frame(eye_tracking.read_eye_tracking_rig(self._file))
+        return frame_of(eye_tracking.read_eye_tracking_rig(self._file))
 
     @cached_property
     def invalid_times(self) -> pd.DataFrame:
         """Intervals in which something was wrong, and what (``tags``)."""
-        return _frame(intervals.read_invalid_times(self._file))
+        return frame_of(intervals.read_invalid_times(self._file))
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """Intervals that are neither presentations nor invalid times."""
-        return _frame(intervals.read_epochs(self._file))
+        return frame_of(intervals.read_epochs(self._file))
 
     def interval_tables(self) -> list[str]:
         """Return the names of the tables of intervals that the file holds."""
@@ -375,7 +375,7 @@ class Session:
 
     def intervals(self, name: str) -> pd.DataFrame:
         """Return one table of intervals with all its columns."""
-        return _frame(intervals.read_intervals(self._file, name))
+        return frame_of(intervals.read_intervals(self._file, name))
 
     # ------------------------------------------------------------ LFP
 
@@ -479,8 +479,14 @@ def open_session(
     )
 
 
-def _frame(table: pa.Table, index: str | None = None) -> pd.DataFrame:
-    """Return a table as a DataFrame; integers and booleans with nulls stay integers and booleans."""
+def frame_of(table: pa.Table, index: str | None = None) -> pd.DataFrame:
+    """Return a table as a DataFrame; integers and booleans with nulls stay integers and booleans.
+
+    Parameters
+    ----------
+    table : of a project or session
+    index : column that becomes the index
+    """
     nullable: dict[pa.DataType, Any] = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
     frame = pd.DataFrame(
         {

@@ -11,7 +11,7 @@ from typing import Any
 
 from ephysflow import paths
 from ephysflow.ecephys.products import DEFAULT_PRODUCTS, PRODUCTS, REQUIRED
-from ephysflow.ecephys.sources import SESSION_NAME, Downloads, NwbFolder, Source, TablesFolder
+from ephysflow.ecephys.sources import SESSION_NAME, Downloads, NwbFolder, Source, TablesFolder, find_manifest
 from ephysflow.ecephys.unit_filters import UnitFilters
 from ephysflow.errors import ConfigurationError
 
@@ -155,6 +155,10 @@ def _source(
     rows: Mapping[str, Mapping[str, Any]] | None,
     example_files: Sequence[str],
 ) -> Source:
+    if kind != NWB and any("file" in row for row in (rows or {}).values()):
+        raise ConfigurationError(
+            f"{where}: sessions: only source nwb has a column file in its sheet, this is {kind}"
+        )
     given = content.get("folder")
     place = None if given is None else _usable(folder, given)
     if "manifest" in content and kind != LOCAL_TABLES:
@@ -175,20 +179,21 @@ def _source(
             assert manifest is not None
             place = manifest.parent
         if manifest is None:
-            found = sorted(place.glob("*manifest*.json"))
-            if len(found) > 1:
-                names = ", ".join(file.name for file in found)
-                raise ConfigurationError(f"{where}: folder {place} has several manifests ({names}): name one")
-            manifest = found[0] if found else None
+            try:
+                manifest = find_manifest(place)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{where}: {error}") from None
         return TablesFolder(place, manifest)
-    if place is None and not any("file" in row for row in (rows or {}).values()):
+    files = {session: Path(row["file"]) for session, row in (rows or {}).items() if "file" in row}
+    if place is None and not files:
         raise ConfigurationError(
             f"{where}: source nwb needs folder, or sessions: a sheet with the column file"
         )
-    files = None
-    if rows is not None and any("file" in row for row in rows.values()):
-        files = {session: Path(row["file"]) for session, row in rows.items() if "file" in row}
-    return NwbFolder(place or Path(), files, example_files)
+    if files and (without := [session for session in rows or () if session not in files]):
+        raise ConfigurationError(
+            f"{where}: sessions: session {without[0]} has no file in the sheet, as others have"
+        )
+    return NwbFolder(place, files or None, example_files)
 
 
 def _session_rows(given: Any, folder: Path, where: str) -> dict[str, dict[str, Any]] | None:
@@ -207,7 +212,7 @@ def _session_rows(given: Any, folder: Path, where: str) -> dict[str, dict[str, A
 
 def _read_sheet(path: Path, where: str) -> dict[str, dict[str, Any]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{where}: sessions: {path}: cannot be read: {error}") from None
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]

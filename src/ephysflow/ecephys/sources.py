@@ -5,18 +5,24 @@ those who need it. Other sources (an S3 bucket, a dandiset) would be further cla
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from ephysflow.ecephys.manifest import CacheFolder, read_manifest
-from ephysflow.errors import ConfigurationError
+from ephysflow.errors import ConfigurationError, ProjectError
 
 TABLES = ("sessions", "probes", "channels", "units")
 """Raw tables of a project."""
 
 SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 """Ids of sessions name folders; those of the Allen Institute are integers."""
+
+
+SESSION_ID = re.compile(r"(?:^|_)(?:ses-|session[-_])(\d+)(?=_|$)")
+PROBE = re.compile(r"(?:^|[_-])probe[-_](\d+)(?![A-Za-z0-9])")
+SUBJECT = re.compile(r"sub-([^_]+)_")
+"""Parts of the names of session and LFP files; ``sub-``, ``ses-`` and ``probe-`` are those of DANDI."""
 
 
 class Source(Protocol):
@@ -97,6 +103,7 @@ class TablesFolder:
 
     def __init__(self, folder: Path, manifest: Path | None) -> None:
         self.folder = folder
+        self.manifest = manifest
         self.cache = CacheFolder(folder) if manifest is None else read_manifest(manifest)
 
     def table(self, name: str) -> Path:
@@ -145,35 +152,40 @@ class TablesFolder:
 class NwbFolder:
     """A folder of session files, from DANDI or one's own lab, in any subfolders; the tables are made of them.
 
-    A session is named by its file: ``session_<id>.nwb``, ``sub-<subject>_ses-<id>...nwb`` (DANDI) or any other name.
-    LFP files have ``probe-<id>`` or ``probe_<id>`` in their name.
+    A session is named by its file: ``session_<id>.nwb``, ``sub-<subject>_ses-<id>.nwb`` (DANDI) or any other name.
+    LFP files have ``probe-<id>`` or ``probe_<id>`` in their name, and else that of their session, or are in a folder
+    of that name; those beside the session file come before others. Hidden files do not count.
 
     Parameters
     ----------
-    folder : searched
+    folder : searched; None: LFP files lie beside the session files
     files : session -> file, from a sheet, in place of what is found
     made : files in the folder that will be there: those of the embedded example
 
     Raises
     ------
     ConfigurationError
-        if two files are of one session.
+        if two files are of one session, or of one probe of it.
     """
 
     def __init__(
-        self, folder: Path, files: Mapping[str, Path] | None = None, made: Sequence[str] = ()
+        self, folder: Path | None, files: Mapping[str, Path] | None = None, made: Sequence[str] = ()
     ) -> None:
         self.folder = folder
-        self.files: dict[str, Path] = {}
-        self.lfp: dict[str, dict[str, Path]] = {}
-        will_be = {Path(file) for file in made if Path(file).is_relative_to(folder)}
-        for file in sorted(will_be.union(folder.rglob("*.nwb"))):
-            if (probe := re.search(r"probe[-_](\d+)", file.stem)) is not None:
-                self.lfp.setdefault(_session_of(file), {})[probe[1]] = file
-            elif files is None:
-                self._add(_session_of(file), file)
-        for session, file in (files or {}).items():
-            self._add(session, file)
+        self.files: dict[str, Path] = dict(files or {})
+        if folder is None:
+            there = [
+                file for parent in {f.parent for f in self.files.values()} for file in parent.glob("*.nwb")
+            ]
+        else:
+            there = [*folder.rglob("*.nwb"), *(Path(f) for f in made if Path(f).is_relative_to(folder))]
+        seen = sorted({file for file in there if not file.name.startswith(".")} - set(self.files.values()))
+        lfp = [file for file in seen if PROBE.search(file.stem) is not None]
+        if files is None:
+            for file in seen:
+                if PROBE.search(file.stem) is None:
+                    self._add(_name_of(file), file)
+        self.lfp = {session: _lfp_of(file, lfp) for session, file in self.files.items()}
 
     def _add(self, session: str, file: Path) -> None:
         if session in self.files:
@@ -197,7 +209,7 @@ class NwbFolder:
 
     def session_nwb(self, session: str) -> Path:
         """Return the session file; one that does not exist where the session is unknown."""
-        return self.files.get(session, self.folder / f"session_{session}.nwb")
+        return self.files.get(session, (self.folder or Path()) / f"session_{session}.nwb")
 
     def lfp_nwbs(self, session: str) -> dict[str, Path]:
         """Return probe -> LFP file, for those that are there."""
@@ -213,16 +225,103 @@ class NwbFolder:
 
     def template(self, kind: str, number: int) -> Path:
         """Return the file of a template, there or not."""
-        return Downloads(self.folder).template(kind, number)
+        return Downloads(self.folder or Path()).template(kind, number)
 
 
-def _session_of(file: Path) -> str:
-    """Return the session that the name of a file tells; for an LFP file, else, the name of its folder."""
-    for pattern in (r"ses-(\d+)", r"session[-_](\d+)"):
-        for text in (file.stem, file.parent.name):
-            if (found := re.search(pattern, text)) is not None:
-                return found[1]
-    return file.stem
+def source_record(source: Source) -> dict[str, str | None]:
+    """Return what says, in the settings of a job, where the files of a project are; `recorded_source` reads it."""
+    layout = next(name for name, kind in _LAYOUTS.items() if isinstance(source, kind))
+    record: dict[str, str | None] = {"layout": layout}
+    for name in ("folder", "manifest"):
+        path = getattr(source, name, None)
+        record[name] = None if path is None else str(path)
+    return record
+
+
+def recorded_source(
+    record: Mapping[str, str | None], files: Mapping[str, Path], found: Callable[[str], Path]
+) -> Source:
+    """Return the source that `source_record` was made of.
+
+    Parameters
+    ----------
+    record : what it returned
+    files : session -> file, of a folder of session files
+    found : where a file or folder is now
+    """
+    folder, manifest = (
+        None if record[name] is None else found(str(record[name])) for name in ("folder", "manifest")
+    )
+    if record["layout"] == "sessions":
+        return NwbFolder(folder, files)
+    if folder is None:
+        raise ProjectError(f"the source {dict(record)} has no folder")
+    return Downloads(folder) if record["layout"] == "downloads" else TablesFolder(folder, manifest)
+
+
+_LAYOUTS = {"downloads": Downloads, "tables": TablesFolder, "sessions": NwbFolder}
+
+
+def find_manifest(folder: Path) -> Path | None:
+    """Return the manifest in a folder; None where there is none.
+
+    Raises
+    ------
+    ConfigurationError
+        if there are several.
+    """
+    found = sorted(folder.glob("*manifest*.json"))
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        raise ConfigurationError(f"folder {folder} has several manifests ({names}): name one")
+    return found[0] if found else None
+
+
+def folder_source(folder: Path) -> TablesFolder | NwbFolder | None:
+    """Return the source that a folder is: tables, an AllenSDK cache, or session files; None if it is nothing of these.
+
+    Raises
+    ------
+    ConfigurationError
+        if it has several manifests.
+    """
+    manifest = find_manifest(folder)
+    if manifest is not None or any((folder / f"units{ending}").is_file() for ending in (".csv", ".parquet")):
+        return TablesFolder(folder, manifest)
+    source = NwbFolder(folder)
+    return source if source.files else None
+
+
+def _name_of(file: Path) -> str:
+    """Return the name of a session that its file, or its folder, tells: an id, or the whole name."""
+    name = file.stem if file.suffix == ".nwb" else file.name
+    found = SESSION_ID.search(name)
+    return name if found is None else found[1]
+
+
+def _lfp_of(file: Path, lfp_files: Sequence[Path]) -> dict[str, Path]:
+    """Return probe -> LFP file, of those that belong to a session file."""
+    found: dict[str, Path] = {}
+    mine = [lfp for lfp in lfp_files if _is_of(lfp, file)]
+    for lfp in [lfp for lfp in mine if lfp.parent == file.parent] or mine:
+        probe = PROBE.findall(lfp.stem)[0]
+        if probe in found:
+            raise ConfigurationError(
+                f"{found[probe]} and {lfp} are both of probe {probe} of {file}; move one away"
+            )
+        found[probe] = lfp
+    return found
+
+
+def _is_of(lfp: Path, file: Path) -> bool:
+    """Tell whether an LFP file is of the session of a session file."""
+    own = PROBE.split(lfp.stem)[0]
+    if own == file.stem:
+        return True
+    if SESSION_ID.search(own) is None:
+        return _name_of(lfp.parent) == _name_of(file)
+    animals = {found[1] for name in (own, file.stem) if (found := SUBJECT.match(name)) is not None}
+    return SESSION_ID.findall(own)[0] == _name_of(file) and len(animals) < 2
 
 
 def _probes_of(folder: Path) -> dict[str, Path]:

@@ -132,8 +132,7 @@ def class_spikes(
     label: str,
     gids: np.ndarray,
     spikes: tuple[np.ndarray, np.ndarray, np.ndarray],
-    bounds: tuple[float, float],
-    n_trials: int,
+    trials: np.ndarray,
     bin_size: float,
 ) -> ClassSpikes:
     """Choose the neurons that a raster shows, evenly over the class, and count the spikes of all.
@@ -143,11 +142,11 @@ def class_spikes(
     label : of the class
     gids : (n_neurons,) sorted
     spikes : gid, trial (from 0) and time [ms] of the spikes of the class in the window
-    bounds : of the window [ms]
-    n_trials : of the window
+    trials : (n_trials, 2) begin and end of each trial of the window [ms]; a bin counts the trials that go on in it
     bin_size : of the PSTH [ms]; the last bin may be narrower
     """
     gid, trial, time = spikes
+    n_trials, bounds = len(trials), (trials[:, 0].min(), trials[:, 1].max())
     most = max(LINES_A_CLASS // max(n_trials, 1), 1)
     n_shown = min(len(gids), most)
     shown = gids[(np.arange(n_shown) * len(gids)) // max(n_shown, 1)]
@@ -155,9 +154,11 @@ def class_spikes(
     visible = shown[place] == gid if n_shown else np.zeros(len(gid), dtype=bool)
     edges = _edges(bounds, bin_size)
     counts, _ = np.histogram(time, edges)
-    seconds = np.diff(edges) * 1e-3 * max(len(gids) * n_trials, 1)
+    lasting = np.minimum(edges[1:], trials[:, 1:]) - np.maximum(edges[:-1], trials[:, :1])
+    seconds = lasting.clip(min=0).sum(axis=0) * 1e-3 * max(len(gids), 1)
+    psth = np.divide(counts, seconds, out=np.zeros(len(counts)), where=seconds > 0)
     return ClassSpikes(
-        label, len(gids), n_shown, time[visible], trial[visible] * n_shown + place[visible], counts / seconds
+        label, len(gids), n_shown, time[visible], trial[visible] * n_shown + place[visible], psth
     )
 
 
@@ -422,7 +423,7 @@ def _draw_band(axes: Axes, spikes: ClassSpikes, position: int, n_trials: int, co
         color=colour,
         rasterized=len(y) > RASTERISED,
     )
-    for trial in range(1, n_trials):
+    for trial in range(1, n_trials) if n_trials <= LINES_A_CLASS else ():
         axes.axhline(position + trial / n_trials, color=MUTED, linewidth=0.25, linestyle=(0, (1, 2)))
 
 

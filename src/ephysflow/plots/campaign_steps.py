@@ -46,15 +46,23 @@ _COUNTERS = ("simulation_id", "circuit_id", "trial", "gid", "other_gid", "neuron
 
 @dataclass(frozen=True)
 class _Window:
-    """A window of a simulation: its bounds relative to each trial's offset [ms], and its trials."""
+    """A window of a simulation: (n_trials, 2) begin and end of each trial relative to its offset [ms]."""
 
     label: str
-    bounds: tuple[float, float]
-    n_trials: int
+    trials: np.ndarray
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Begin and end [ms], of the longest trials where they differ."""
+        return float(self.trials[:, 0].min()), float(self.trials[:, 1].max())
+
+    @property
+    def n_trials(self) -> int:
+        return len(self.trials)
 
     @property
     def seconds(self) -> float:
-        return (self.bounds[1] - self.bounds[0]) * self.n_trials * 1e-3
+        return float(np.diff(self.trials).sum()) * 1e-3
 
 
 def plot_rasters(job: Job) -> None:
@@ -167,7 +175,7 @@ def _windows(repo: Path) -> dict[int, list[_Window]]:
         trials.setdefault((row["simulation_id"], row["window"]), []).append((row["t_start"], row["t_stop"]))
     found: dict[int, list[_Window]] = {}
     for (simulation, label), bounds in trials.items():
-        found.setdefault(simulation, []).append(_Window(label, bounds[0], len(bounds)))
+        found.setdefault(simulation, []).append(_Window(label, np.array(bounds)))
     return found
 
 
@@ -225,7 +233,7 @@ def _raster_page(
         for label, gids in neurons.items():
             rows = report.of(label, window.label)
             spikes = (rows["gid"], rows["trial"], rows["time"])
-            classes.append(class_spikes(label, gids, spikes, window.bounds, window.n_trials, bin_size))
+            classes.append(class_spikes(label, gids, spikes, window.trials, bin_size))
         panels.append(RasterPanel(window.label, window.bounds, window.n_trials, bin_size, classes))
     return raster_figure(title, panels)
 

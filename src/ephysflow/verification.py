@@ -10,6 +10,7 @@ from ephysflow import paths
 from ephysflow.campaign import files as campaign_files
 from ephysflow.campaign.feature_file import FeatureFile
 from ephysflow.ecephys.array_file import read_array_provenance
+from ephysflow.ecephys.download_record import check_against_record
 from ephysflow.errors import ProjectError, ResultError
 from ephysflow.extracellular.positions_file import read_positions_provenance
 from ephysflow.extracellular.weights_file import check_complete, read_provenance_text
@@ -112,8 +113,6 @@ def _checked_provenance(path: Path) -> Provenance | None:
         check_complete(path)
         return Provenance.from_text(read_provenance_text(path))
     if path.suffix in DOWNLOADED:
-        from ephysflow.ecephys.download import check_against_record  # only a warehouse needs HTTP
-
         try:
             check_against_record(path)
         except ProjectError as error:

@@ -9,13 +9,9 @@ from typing import Any
 
 import pytest
 
-from ephysflow.errors import ConfigurationError
-from ephysflow.planning import plan_workflow
-
 from .ecephys import (
     FIRST,
     OF_UNITS,
-    OTHERS,
     PRODUCTS,
     SECOND,
     SESSIONS,

@@ -15,7 +15,8 @@ from types import ModuleType, SimpleNamespace
 import h5py
 import pytest
 
-from ephysflow.ecephys.download import check_against_record, download
+from ephysflow.ecephys.download import download
+from ephysflow.ecephys.download_record import check_against_record
 from ephysflow.ecephys.raw_tables import RAW_SCHEMAS
 from ephysflow.ecephys.rma import (
     fetch_analysis_metrics,
@@ -34,7 +35,9 @@ PASSING = f"{HERE}::test_a_fault_of_a_download_that_passes"
 STAYING = f"{HERE}::test_a_fault_of_a_download_that_stays"
 QUERY_PASSES = f"{HERE}::test_a_fault_of_a_query_that_passes"
 QUERY_STAYS = f"{HERE}::test_a_fault_of_a_query_that_stays"
-LATER = ""  # belongs to another module
+LOCAL = "reference/test_ecephys_faults_local.py"
+TABLES = "reference/test_ecephys_tables.py"
+UNITS_REFUSED = f"{TABLES}::test_a_damaged_table_of_units_is_refused"
 
 CASES: dict[str, str] = {
     **{f"session_nwb__{kind}_x1": PASSING for kind in ("truncate", "short", "garbage", "html", "status500")},
@@ -46,11 +49,11 @@ CASES: dict[str, str] = {
     "session_nwb__hang8s_timeout2": f"{HERE}::test_a_silent_server",
     "cached_session_nwb_truncated": f"{HERE}::test_a_damaged_session_file",
     "cached_session_nwb_spike_times_zeroed_in_place": f"{HERE}::test_a_damaged_session_file",
-    "cached_units_csv__half": LATER,
-    "cached_units_csv__line": LATER,
-    "cached_units_csv__header_only": LATER,
-    "cached_units_csv__empty": LATER,
-    "cached_units_csv__wrong": LATER,
+    "cached_units_csv__half": UNITS_REFUSED,
+    "cached_units_csv__line": f"{TABLES}::test_a_table_of_units_cut_at_a_line_is_found",
+    "cached_units_csv__header_only": UNITS_REFUSED,
+    "cached_units_csv__empty": UNITS_REFUSED,
+    "cached_units_csv__wrong": UNITS_REFUSED,
     **{f"rma_units__{kind}_x1": QUERY_PASSES for kind in ("status500", "notjson", "failmsg")},
     **{f"rma_units__{kind}_x5": QUERY_STAYS for kind in ("status500", "notjson", "failmsg")},
     "unknown_session_id__session_data": f"{HERE}::test_what_the_warehouse_lacks",
@@ -60,29 +63,29 @@ CASES: dict[str, str] = {
     "unknown_movie": f"{HERE}::test_what_the_warehouse_lacks",
     "unknown_scene": f"{HERE}::test_what_the_warehouse_lacks",
     "fetch_tries_0": f"{HERE}::test_no_tries",
-    "missing_manifest_is_created": LATER,
-    "manifest_version_0.2.0": LATER,
-    "manifest_version_0.4.0": LATER,
-    "manifest_version_0.10.0": LATER,
-    "manifest_version_None": LATER,
-    "manifest_version_3": LATER,
-    "manifest_malformed_json": LATER,
-    "version_argument_0.9": LATER,
-    "version_argument_with_new_manifest": LATER,
-    "fixed": LATER,
-    "fixed_with_writer__cached_tables": LATER,
-    "fixed_with_writer__no_tables": LATER,
-    "fixed_with_writer__no_nwb": LATER,
-    "fixed_with_writer__no_metrics": LATER,
-    "fixed_with_writer__no_movie": LATER,
-    "fixed_with_writer__corrupt_nwb": LATER,
-    "cache_False": LATER,
+    "missing_manifest_is_created": f"{LOCAL}::test_nothing_is_made_where_there_is_no_project",
+    "manifest_version_0.2.0": f"{TABLES}::test_a_manifest_of_another_version_is_refused",
+    "manifest_version_0.4.0": f"{TABLES}::test_a_manifest_of_another_version_is_refused",
+    "manifest_version_0.10.0": f"{TABLES}::test_a_manifest_of_another_version_is_refused",
+    "manifest_version_None": f"{TABLES}::test_a_manifest_of_another_version_is_refused",
+    "manifest_version_3": f"{TABLES}::test_a_manifest_of_another_version_is_refused",
+    "manifest_malformed_json": f"{TABLES}::test_a_manifest_that_is_no_json_is_refused",
+    "version_argument_0.9": f"{LOCAL}::test_the_version_is_that_of_the_file",
+    "version_argument_with_new_manifest": f"{LOCAL}::test_the_version_is_that_of_the_file",
+    "fixed": f"{LOCAL}::test_fixed_has_what_was_downloaded",
+    "fixed_with_writer__cached_tables": f"{LOCAL}::test_fixed_has_what_was_downloaded",
+    "fixed_with_writer__no_tables": f"{LOCAL}::test_fixed_without_tables",
+    "fixed_with_writer__no_nwb": f"{LOCAL}::test_fixed_lists_all_that_is_missing",
+    "fixed_with_writer__no_metrics": f"{LOCAL}::test_fixed_lists_all_that_is_missing",
+    "fixed_with_writer__no_movie": f"{LOCAL}::test_fixed_lists_all_that_is_missing",
+    "fixed_with_writer__corrupt_nwb": f"{LOCAL}::test_fixed_says_what_is_wrong_with_a_session_file",
+    "cache_False": f"{LOCAL}::test_nothing_is_written_beside_a_cache",
     "percent_in_path": f"{HERE}::test_percent_in_path",
-    "asynchronous_True": LATER,
+    "asynchronous_True": f"{LOCAL}::test_each_download_is_a_job",
     "scheme_without_host_is_ignored": f"{HERE}::test_scheme_and_host_act_each_for_itself",
     "host_without_scheme_is_ignored": f"{HERE}::test_scheme_and_host_act_each_for_itself",
-    "project_of_one_session_one_probe": LATER,
-    "two_sessions_two_structures_each": LATER,
+    "project_of_one_session_one_probe": f"{LOCAL}::test_a_project_of_one_session_and_one_probe",
+    "two_sessions_two_structures_each": f"{LOCAL}::test_two_sessions_of_two_structures_each",
     "project_without_units": f"{HERE}::test_a_project_without_units",
 }
 
@@ -146,7 +149,7 @@ def test_the_table_of_cases_is_complete(shared):
     assert len(CASES) == 57
 
 
-@pytest.mark.parametrize("place", sorted({place for place in CASES.values() if place}))
+@pytest.mark.parametrize("place", sorted(set(CASES.values())))
 def test_the_test_of_a_case_exists(place):
     path, _, function = place.partition("::")
     assert f"def {function}(" in (Path(__file__).parents[1] / path).read_text()

@@ -17,13 +17,8 @@ from hypothesis import strategies as st
 from tests.fake_warehouse import FakeWarehouse
 
 from ephysflow.ecephys import download as module
-from ephysflow.ecephys.download import (
-    FileRecord,
-    check_against_record,
-    download,
-    read_record,
-    record_path,
-)
+from ephysflow.ecephys.download import download
+from ephysflow.ecephys.download_record import FileRecord, check_against_record, read_record, record_path
 from ephysflow.ecephys.transport import Transport
 from ephysflow.errors import ConfigurationError, ProjectError
 

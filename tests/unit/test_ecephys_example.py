@@ -15,7 +15,6 @@ from ephysflow.example.ecephys_files import (
     write_lfp,
     write_session,
 )
-from ephysflow.example.files import ECEPHYS_FOLDER
 from ephysflow.example.ecephys_sessions import (
     ANIMALS,
     OUT_OF_BRAIN,
@@ -24,6 +23,7 @@ from ephysflow.example.ecephys_sessions import (
     simulate_session,
 )
 from ephysflow.example.ecephys_step import example_ecephys
+from ephysflow.example.files import ECEPHYS_FOLDER
 from ephysflow.job import Job
 
 MOST_BYTES = 1_500_000

@@ -8,7 +8,7 @@ import h5py
 import pytest
 from tests.ecephys_jobs import index
 
-from ephysflow.ecephys.download import read_record, record_path
+from ephysflow.ecephys.download_record import read_record, record_path
 from ephysflow.ecephys.index_step import held_products
 from ephysflow.example.ecephys_files import write_session
 from ephysflow.io.tables import read_provenance, read_rows, read_table

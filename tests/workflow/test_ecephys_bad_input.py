@@ -1,7 +1,6 @@
 """Session files, tables, manifests, servers and configurations that are wrong or damaged: one message, or listed."""
 
 import importlib
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
-import ephysflow
 from ephysflow.cli import JOBS, main
 from ephysflow.codehash import CodeHasher
-from ephysflow.errors import ConfigurationError, EphysflowError, ProjectError
+from ephysflow.errors import EphysflowError
 from ephysflow.example.ecephys_files import write_lfp, write_session
 from ephysflow.io.tables import read_rows, read_table
 from ephysflow.io.yaml_files import read_yaml
@@ -22,9 +20,8 @@ from ephysflow.plan import SEPARATOR, Plan, read_job
 from ephysflow.planning import plan_workflow
 from ephysflow.steps import STEPS
 
-from ..fake_warehouse import FakeWarehouse, small_project
 from ..unit.session_nwb import write_allen_session
-from .folders import Folder, write_config
+from .folders import write_config
 
 RESULTS = Path("results/ecephys/p")
 FIRST, SECOND = "731000001", "731000002"
@@ -84,7 +81,10 @@ def run(section: Mapping[str, Any] | None = None) -> Failures:
 
     Only what is the input's fault counts as a failure; every other error passes, and fails the test.
     """
-    path = configure(section)
+    return run_file(configure(section))
+
+
+def run_file(path: Path) -> Failures:
     plan, plan_file = plan_workflow(read_yaml(path), [path])
     failures: Failures = {}
     for step in STEPS_RUN:
@@ -315,6 +315,14 @@ UNUSABLE: dict[str, tuple[Damage, tuple[str, ...]]] = {
     ),
     "ids of a declared size": (declared("units/id", (10**12,)), ("/units/id", "does not hold these values")),
     "a column of a declared size": (declared("units/snr", (10**12,)), ("/units/snr", "does not hold these values")),
+    "without spike times": (without("units/spike_times"), ("/units", "spike_times")),
+    "without index": (without("units/spike_times_index"), ("/units/spike_times", "shape", "24 rows")),
+    "waveforms of a declared size": (declared("units/waveform_mean", (10**9, 1000)),
+        ("/units/waveform_mean", "declares shape (1000000000, 1000)", "does not hold these values"),
+    ),
+    "spike times of a declared size": (declared("units/spike_times", (10**12,)),
+        ("/units/spike_times", "declares shape (1000000000000,)", "does not hold these values"),
+    ),
 }
 
 
@@ -375,8 +383,6 @@ DAMAGED: dict[str, tuple[str, Damage, tuple[str, ...]]] = {
         values(f"{TIMES}_index", lambda found: entry(0, -4)(found.astype(np.int64))),
         ("/units/spike_times_index", "decreases at row 0 (0, then -4)"),
     ),
-    "without index": ("spikes", without(f"{TIMES}_index"), ("/units/spike_times", "shape", "24 rows")),
-    "without spike times": ("spikes", without(TIMES), ("/units", "spike_times")),
     "a spike time that is NaN": (
         "spikes",
         values(TIMES, entry(100, np.nan)),
@@ -402,16 +408,6 @@ DAMAGED: dict[str, tuple[str, Damage, tuple[str, ...]]] = {
         values(f"{AMPLITUDES}_index", lambda found: found - 10 * (np.arange(len(found)) == 0).astype(found.dtype)),
         ("/units", "spike_times, but", "spike_amplitudes"),
     ),
-    "spike times of a declared size": (
-        "spikes",
-        declared(TIMES, (10**12,)),
-        ("/units/spike_times", "declares shape (1000000000000,)", "does not hold these values"),
-    ),
-    "waveforms of a declared size": (
-        "mean_waveforms",
-        declared("units/waveform_mean", (10**9, 1000)),
-        ("/units/waveform_mean", "declares shape (1000000000, 1000)", "does not hold these values"),
-    ),
     "waveforms of texts": (
         "mean_waveforms",
         values("units/waveform_mean", lambda found: found.astype("S")),
@@ -430,12 +426,12 @@ DAMAGED: dict[str, tuple[str, Damage, tuple[str, ...]]] = {
     "presentations that start at NaN": (
         "stimulus_presentations",
         values("intervals/flashes_presentations/start_time", entry(1, np.nan)),
-        ("/intervals/flashes_presentations", "start_time", "nan"),
+        ("/intervals/flashes_presentations: row 1", "from nan to", "finite times are needed"),
     ),
     "presentations that stop before they start": (
         "stimulus_presentations",
         values("intervals/flashes_presentations/stop_time", entry(1, -1.0)),
-        ("/intervals/flashes_presentations", "stop_time"),
+        ("/intervals/flashes_presentations: row 1", "to -1.0 s", "no stop before the start"),
     ),
     "presentations of a declared size": (
         "stimulus_presentations",
@@ -507,7 +503,7 @@ def test_units_on_channels_that_do_not_exist_are_left_out_and_counted(good):
     values("units/peak_channel_id", entry(4, 999))(Path())
     assert run() == {}
     rows = exclusions()
-    assert {row["stage"] for row in rows} == {"tables", "units", "spikes"}
+    assert {row["stage"] for row in rows} == {"tables", "units"}
     of_tables = next(row for row in rows if row["stage"] == "tables")
     assert says(of_tables["reason"], ("1 ", "950010004", "channels are not in the table of channels"))
     for row in rows:
@@ -537,3 +533,186 @@ def test_no_usable_session_at_all_is_no_traceback():
     failures = run()
     assert [*failures] in ([], ["make_project_tables()"])
     assert len(exclusions()) == 2
+
+
+# ---------------------------------------------------------------- folders and sheets of session files
+
+
+def sheet(content: str, name: str = "sessions.tsv") -> Damage:
+    return with_bytes(name, content)
+
+
+def nothing(folder: Path) -> None:
+    pass
+
+
+def copied(name: str, source: str = FILE) -> Damage:
+    def damage(folder: Path) -> None:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / source, folder / name)
+
+    return damage
+
+
+def huge(name: str) -> Damage:
+    """Make a file that declares 1 TB and holds nothing."""
+
+    def damage(folder: Path) -> None:
+        with open(folder / name, "wb") as file:
+            file.truncate(10**12)
+
+    return damage
+
+
+def both(*damages: Damage) -> Damage:
+    return lambda folder: [damage(folder) for damage in damages]
+
+
+NAMES_REFUSED = ("../x", "a/b", ".", "..", "", "-x", " ", "a b", "x\ty", "a\\b", "\u00e9", "a\x00b", "~", "*", "x" * 300)
+SHEET = {"sessions": "sessions.tsv"}
+WRONG_NWB: dict[str, tuple[Damage, dict[str, Any], tuple[str, ...]]] = {
+    # name: what is done to the folder, the section's settings, what the message must say
+    "a folder that is not there": (nothing, {"folder": "nowhere"}, ("config.yaml: ecephys.p", "nowhere")),
+    "a folder that is a file": (with_bytes("file", "x"), {"folder": "file"}, ("config.yaml: ecephys.p", "file")),
+    "a folder without session files": (
+        lambda folder: (folder / "none").mkdir(),
+        {"folder": "none"},
+        ("config.yaml: ecephys.p", "none", "holds no .nwb file"),
+    ),
+    "no folder": (nothing, {"folder": None}, ("config.yaml: ecephys.p", "source nwb needs folder", "column file")),
+    "two files of one session": (
+        copied(f"nwb/again/session_{FIRST}.nwb"),
+        {},
+        ("nwb/again/session_731000001.nwb", "nwb/session_731000001.nwb", f"both of session {FIRST}", "sheet"),
+    ),
+    "two files of one session, as DANDI names them": (
+        copied(f"nwb/sub-1/sub-1_ses-{FIRST}.nwb"),
+        {},
+        (f"sub-1_ses-{FIRST}.nwb", f"both of session {FIRST}"),
+    ),
+    "a file whose name cannot be one": (
+        copied("nwb/a b.nwb"),
+        {},
+        ("nwb/a b.nwb", "'a b'", "letters, digits", "sheet"),
+    ),
+    "a file of a very long name": (copied(f"nwb/{'x' * 240}.nwb"), {}, ("x" * 240, "name of a session")),
+    "a session twice": (nothing, {"sessions": [FIRST, int(FIRST)]}, ("sessions", f"{FIRST} stands twice")),
+    "a sheet that is not there": (nothing, SHEET, ("ecephys.p: sessions", "sessions.tsv")),
+    "a sheet that is a folder": (lambda folder: (folder / "sessions.tsv").mkdir(), SHEET, ("sessions.tsv",)),
+    "an empty sheet": (sheet(""), SHEET, ("sessions.tsv", "columns are missing", "session_id, file, lfp_probes")),
+    "a sheet without sessions": (sheet("session_id\n"), SHEET, ("no session file is there", "sessions lists none")),
+    "an HTML page as sheet": (sheet(HTML.decode()), SHEET, ("sessions.tsv", "columns are", "session_id is needed")),
+    "a sheet that is binary": (with_bytes("sessions.tsv", bytes(range(256))), SHEET, ("sessions.tsv", "cannot be read")),
+    "a sheet without its column": (sheet("file\na.nwb\n"), SHEET, ("columns are file", "session_id is needed")),
+    "an unknown column": (
+        sheet("session_id\tprobes\n1\t2\n"),
+        SHEET,
+        ("columns are session_id, probes", "allowed are session_id, file, lfp_probes"),
+    ),
+    "a column twice": (sheet("session_id\tfile\tfile\n1\ta\tb\n"), SHEET, ("sessions.tsv", "file")),
+    "a session twice in a sheet": (
+        sheet(f"session_id\n{FIRST}\n{FIRST}\n"),
+        SHEET,
+        ("sessions.tsv", f"session {FIRST} stands twice"),
+    ),
+    "a field too little": (
+        sheet(f"session_id\tlfp_probes\n{FIRST}\n"),
+        SHEET,
+        ("sessions.tsv", FIRST, "not 2 fields"),
+    ),
+    "a field too much": (
+        sheet(f"session_id\tlfp_probes\n{FIRST}\t1\t2\n"),
+        SHEET,
+        ("sessions.tsv", FIRST, "not 2 fields"),
+    ),
+    "probes that are no ids": (
+        sheet(f"session_id\tlfp_probes\n{FIRST}\t1 probeA\n"),
+        SHEET,
+        ("sessions.tsv", f"session {FIRST}", "lfp_probes", "'probeA' is not an integer"),
+    ),
+    "a path as probe": (
+        sheet(f"session_id\tlfp_probes\n{FIRST}\t../../x\n"),
+        SHEET,
+        ("lfp_probes", "'../../x' is not an integer"),
+    ),
+    "no session of a list is there": (
+        nothing,
+        {"sessions": [1, 2]},
+        ("no session file is there", "session_1.nwb is not there"),
+    ),
+    "a sheet of one endless line": (sheet("x" * 200_000), SHEET, ("sessions.tsv", "field larger than field limit")),
+    "a session file as sheet": (copied("s.nwb"), {"sessions": "s.nwb"}, ("s.nwb", "cannot be read", "UTF-8")),
+    "a huge file as sheet": (huge("s.nwb"), {"sessions": "s.nwb"}, ("s.nwb", "larger than 10000000 bytes")),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_NWB)
+def test_wrong_folders_and_sheets_are_refused_before_any_job(name, capsys):
+    damage, settings, wanted = WRONG_NWB[name]
+    damage(Path())
+    refused(capsys, wanted, project(**settings))
+
+
+@pytest.mark.parametrize("name", NAMES_REFUSED)
+def test_names_of_sessions_are_no_paths(name, capsys):
+    refused(capsys, ("config.yaml: ecephys.p", "sessions"), project(sessions=[name]))
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".", "..", "-x", "\u00e9", "x" * 300])
+def test_names_in_a_sheet_are_no_paths(name, capsys):
+    sheet(f"session_id\tfile\n{name}\t{FILE}\n")(Path())
+    refused(capsys, ("sessions.tsv: session_id", name[:50], "letters, digits"), project(**SHEET))
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".", "", "-x", "\u00e9", "x" * 300, "a b", ".hidden"])
+def test_names_of_projects_are_no_paths(name, capsys):
+    content = {"results": "results", "plots": False, "ecephys": {name: project()}}
+    write_config(Path("config.yaml"), content)
+    assert main(["validate", "config.yaml"]) == 1
+    printed = capsys.readouterr()
+    assert says(printed.err, ("config.yaml", "ecephys"))
+    assert printed.out == ""
+
+
+def test_of_two_files_with_one_id_the_first_is_taken():
+    copied("nwb/mouse.nwb")(Path())
+    assert run() == {}
+    (row,) = exclusions()
+    assert (row["session"], row["subject"], row["kept"]) == ("mouse", "id", False)
+    assert says(row["reason"], (f"has the id {FIRST}", f"as session {FIRST} has", "only that one"))
+    assert rows_of("sessions") == 2
+
+
+def test_of_two_rows_with_one_file_the_first_is_taken():
+    sheet(f"session_id\tfile\na\t{FILE}\nb\t{FILE}\n")(Path())
+    assert run(project(**SHEET)) == {}
+    (row,) = exclusions()
+    assert (row["session"], row["kept"]) == ("b", False)
+    assert says(row["reason"], (f"has the id {FIRST}", "as session a has"))
+
+
+def test_a_session_that_is_not_there_is_left_out(good):
+    assert run(project(sessions=[int(SECOND), 7])) == {}
+    (row,) = exclusions()
+    assert (row["session"], row["kept"]) == ("7", False)
+    assert says(row["reason"], ("nwb/session_7.nwb is not there",))
+    assert {product: rows_of(product, SECOND) for product in good} == good
+
+
+def test_two_projects_do_not_mix(good):
+    values(TIMES, entry(100, np.nan))(Path())
+    path = configure(ecephys={"p": project(sessions=[FIRST]), "q": project(sessions=[SECOND])})
+    run_file(path)
+    assert [row["session"] for row in exclusions()] == [FIRST]
+    assert read_rows(Path("results/ecephys/q/exclusions.parquet")) == []
+    assert rows_of("sessions") == 1
+    assert read_table(f"results/ecephys/q/sessions/{SECOND}/spikes.parquet").num_rows == good["spikes"]
+
+
+def test_sessions_of_names_and_of_numbers_go_together():
+    shutil.move(f"nwb/session_{FIRST}.nwb", "nwb/mouse-3_day2.nwb")
+    for name in ("identifier", "general/session_id"):
+        in_file(lambda file, name=name: set_text(file, name, "M3.2"), "nwb/mouse-3_day2.nwb")(Path())
+    assert run() == {}
+    assert exclusions() == []
+    assert sorted(read_table(RESULTS / "sessions.parquet")["id"].to_pylist()) == [SECOND, "M3.2"]

@@ -1,3 +1,5 @@
+import re
+
 # Only the embedded example makes its own session files; for one's own data this rule does not exist.
 if plan.example_ecephys():
 
@@ -30,6 +32,10 @@ rule ecephys:
         "Tables and sessions of all Neuropixels projects."
 
 
+# The same files of a project with source fixed are nothing that could be made.
+FETCHING = [name for name, project in plan.projects.items() if project.downloads]
+
+
 # How many run at once is in profiles/default/config.yaml (resources: downloads).
 rule fetch_file:
     output:
@@ -38,6 +44,8 @@ rule fetch_file:
         f"{LOGS}/fetch_file/{{project}}/{{file}}.log",
     benchmark:
         f"{LOGS}/fetch_file/{{project}}/{{file}}.benchmark.tsv"
+    wildcard_constraints:
+        project="|".join(map(re.escape, FETCHING)) or "(?!)",
     conda:
         "../../envs/ephysflow.yaml"
     retries: 2

@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from ephysflow.ecephys.columns import values_of
+from ephysflow.ecephys.columns import array_of, values_of
 from ephysflow.ecephys.intervals import read_table
-from ephysflow.ecephys.nwb_columns import arrow_column, masked_column
+from ephysflow.ecephys.nwb_columns import arrow_column
 from ephysflow.ecephys.nwb_file import group, member
 from ephysflow.ecephys.session_file import SessionFile
 from ephysflow.ecephys.time_series import Samples, read_series
@@ -175,7 +175,7 @@ def _table(
     for name in schema.names:
         found = values[name]
         arrays.append(
-            pa.nulls(rows, pa.float64()) if found is None else masked_column(found.astype(np.float64))
+            pa.nulls(rows, pa.float64()) if found is None else array_of(found.astype(np.float64))
         )
     fields = [
         f.with_metadata({**f.metadata, b"unit": units[f.name].encode()}) if units.get(f.name) else f

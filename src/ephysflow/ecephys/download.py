@@ -15,35 +15,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import requests
 
+from ephysflow.ecephys.download_record import (
+    FileRecord,
+    check_against_record,
+    is_sha256,
+    read_json,
+    read_record,
+    record_path,
+)
 from ephysflow.ecephys.transport import PassingError, Transport, opened, trying
 from ephysflow.errors import ConfigurationError, ProjectError
 from ephysflow.io.atomic import write_text
 
 PIECE = 2**18  # bytes
-MOST_STATE_BYTES = 2**16
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """What was accepted as the content of a file.
-
-    Attributes
-    ----------
-    url : where it came from
-    size : bytes
-    sha256 : hexadecimal digest of the content
-    etag : the server's mark of this content, if it gave one
-    """
-
-    url: str
-    size: int
-    sha256: str
-    etag: str | None
 
 
 @dataclass(frozen=True)
@@ -60,67 +49,6 @@ class _State:
         if self.etag is not None and not self.etag.startswith("W/"):
             return self.etag
         return self.last_modified
-
-
-def record_path(target: Path) -> Path:
-    """Return where the record of a downloaded file is kept; it stays when the file is deleted."""
-    return target.with_name(f"{target.name}.record.json")
-
-
-def read_record(target: Path) -> FileRecord | None:
-    """Read what was accepted as the content of `target`; None if nothing was yet.
-
-    Raises
-    ------
-    ProjectError
-        if the record is damaged.
-    """
-    path = record_path(target)
-    try:
-        content = _read_json(path)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise ProjectError(f"{path}: the record of a download cannot be read: {error}") from None
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "url": str,
-        "size": int,
-        "sha256": str,
-        "etag": (str, type(None)),
-    }
-    if (
-        set(content) != set(kinds)
-        or not all(isinstance(content[key], kind) for key, kind in kinds.items())
-        or not _is_sha256(content["sha256"])
-    ):
-        raise ProjectError(f"{path}: is not the record of a download ({', '.join(kinds)})")
-    return FileRecord(**content)
-
-
-def check_against_record(target: Path) -> FileRecord:
-    """Compare a downloaded file with its record, reading it whole, in pieces.
-
-    Raises
-    ------
-    ProjectError
-        if the file or its record is missing, or size or sha256 differ.
-    """
-    record = read_record(target)
-    if record is None:
-        raise ProjectError(f"{target}: there is no record of its download ({record_path(target).name})")
-    try:
-        size = target.stat().st_size
-        if size != record.size:
-            raise ProjectError(f"{target}: {size} bytes, but {record.size} were downloaded from {record.url}")
-        with target.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ProjectError(f"{target}: cannot be read: {error}") from None
-    if found != record.sha256:
-        raise ProjectError(
-            f"{target}: sha256 is {found}, but {record.sha256} was downloaded from {record.url}"
-        )
-    return record
 
 
 def download(
@@ -153,7 +81,7 @@ def download(
         if no usable file comes within ``transport.tries`` requests, the content is not the expected one, or the
         disk has too little space.
     """
-    if sha256 is not None and not _is_sha256(sha256.lower()):
+    if sha256 is not None and not is_sha256(sha256.lower()):
         raise ConfigurationError(f"sha256 of {target.name}: {sha256!r} is no digest (64 hexadecimal digits)")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -218,7 +146,7 @@ class _Download:
 
     def _known_state(self) -> _State | None:
         try:
-            content = _read_json(_state_path(self.target))
+            content = read_json(_state_path(self.target))
             state = _State(**content)
         except (OSError, ValueError, TypeError):
             return None
@@ -396,16 +324,3 @@ def _partial(target: Path) -> Path:
 
 def _state_path(target: Path) -> Path:
     return target.with_name(f".{target.name}.part.json")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        text = file.read(MOST_STATE_BYTES)
-    content = json.loads(text)
-    if not isinstance(content, dict):
-        raise ValueError("no JSON object")
-    return content
-
-
-def _is_sha256(text: str) -> bool:
-    return re.fullmatch(r"[0-9a-f]{64}", text) is not None

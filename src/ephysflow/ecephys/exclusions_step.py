@@ -1,11 +1,15 @@
 """The step ``collect_exclusions``: everything of a project that was left out or is doubtful, in one table."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from ephysflow import paths
+from ephysflow.ecephys.analysis_metrics import read_metrics, unknown_units
 from ephysflow.ecephys.products_step import findings_of, left_out_reason
+from ephysflow.ecephys.raw_tables import read_raw_table
 from ephysflow.ecephys.tables_step import FINDING_SCHEMA
 from ephysflow.io.tables import column, read_rows, write_table
 from ephysflow.job import Job
@@ -33,8 +37,23 @@ def collect_exclusions(job: Job) -> None:
         for subject, reason in findings_of(path):
             row = {"session": session, "file": str(path), "subject": subject, "reason": reason, "kept": True}
             rows.append({"stage": name.partition(".")[0], **row})
-    provenance = job.provenance([found, *(path for _, _, path in products)])
+    rows += _metrics_of_unknown_units(item)
+    inputs = [item["units_table"], *item["metrics"]] if item["metrics"] else []
+    provenance = job.provenance([found, *(path for _, _, path in products), *inputs])
     write_table(paths.project_table(*where, "exclusions"), rows, EXCLUSION_SCHEMA, provenance)
     for row in rows:
         sign = "note" if row["kept"] else "LEFT OUT"
         print(f"{sign}: {row['session'] or row['subject']}: {row['reason']}")
+
+
+def _metrics_of_unknown_units(item: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each table of analysis metrics of which the table of units lacks some."""
+    if not item["metrics"]:
+        return []
+    units = read_raw_table(Path(item["units_table"]), "units")
+    rows = []
+    for file in item["metrics"]:
+        if reason := unknown_units(read_metrics(Path(file)), units):
+            row = {"session": "", "file": file, "subject": "units", "reason": reason, "kept": True}
+            rows.append({"stage": "analysis_metrics", **row})
+    return rows

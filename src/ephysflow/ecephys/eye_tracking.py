@@ -12,8 +12,9 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
+from ephysflow.ecephys.columns import array_of
 from ephysflow.ecephys.intervals import children, modules
-from ephysflow.ecephys.nwb_columns import masked_column, text_column
+from ephysflow.ecephys.nwb_columns import text_column
 from ephysflow.ecephys.nwb_file import (
     attribute,
     dataset,
@@ -140,7 +141,7 @@ def read_eye_tracking(session: SessionFile) -> pa.Table:
     for track in tracks:
         if not track.values and track.times is not None:
             columns[track.place.rpartition("/")[2]] = np.isin(first.times, track.times)
-    arrays = [masked_column(_plain(values)) for values in columns.values()]
+    arrays = [array_of(_plain(values)) for values in columns.values()]
     fields = [column(n, a.type, units.get(n, "")) for n, a in zip(columns, arrays, strict=True)]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
@@ -178,7 +179,7 @@ def read_eye_tracking_rig(session: SessionFile) -> pa.Table:
             numbers.append(read_values(found).astype(np.float64))
             texts.append((attribute(rig, "equipment"), quantity, attribute(found, "unit")))
     equipment, quantities, units = (text_column([row[i] for row in texts]) for i in range(3))
-    x, y, z = (masked_column(axis) for axis in np.reshape(numbers, (-1, 3)).T)
+    x, y, z = (array_of(axis) for axis in np.reshape(numbers, (-1, 3)).T)
     return pa.Table.from_arrays([equipment, quantities, x, y, z, units], schema=RIG_SCHEMA)
 
 

@@ -15,6 +15,7 @@ from ephysflow import paths
 from ephysflow.ecephys.analysis_metrics import with_exchanged_put_right
 from ephysflow.ecephys.download import download
 from ephysflow.ecephys.lfp import LfpFile
+from ephysflow.ecephys.manifest import TABLES
 from ephysflow.ecephys.rma import (
     RemoteFile,
     fetch_analysis_metrics,
@@ -24,7 +25,6 @@ from ephysflow.ecephys.rma import (
     find_template,
 )
 from ephysflow.ecephys.session_file import SessionFile
-from ephysflow.ecephys.sources import TABLES
 from ephysflow.ecephys.templates import check_movie, check_scene
 from ephysflow.ecephys.transport import Transport
 from ephysflow.errors import ProjectError

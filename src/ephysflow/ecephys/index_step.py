@@ -10,6 +10,7 @@ import h5py
 import pyarrow as pa
 
 from ephysflow import paths
+from ephysflow.ecephys.download_record import check_against_record, read_record
 from ephysflow.ecephys.products import PRODUCTS
 from ephysflow.ecephys.raw_tables import RAW_SCHEMAS, RawTables
 from ephysflow.ecephys.session_file import SESSION_SCHEMA, SessionFile
@@ -53,14 +54,15 @@ def index_session(job: Job) -> None:
     row: dict[str, Any] = {"session": item["session"], "status": USED, "file": item["file"]}
     rows = None
     try:
+        if path.is_file():
+            row |= _size_and_digest(path, item["downloaded"])
         with SessionFile(path) as session:
             checked_id(session, item["session"])
             rows = session_rows(session)
             row |= _contents(session, rows)
-        row |= _size_and_digest(path, item["downloaded"])
     except ProjectError as error:
         row |= {"status": LEFT_OUT, "reason": str(error)}
-        if path.is_file():
+        if path.is_file() and "sha256" not in row:
             row |= _size_and_digest(path, downloaded=False)
         print(f"LEFT OUT: session {item['session']}: {error}")
     _write(job, row, rows if row["status"] == USED else None)
@@ -119,12 +121,9 @@ def _names(parent: h5py.Group, above: str = "", depth: int = 1) -> Iterator[str]
 
 def _size_and_digest(path: Path, downloaded: bool) -> dict[str, Any]:
     """Return size and SHA-256 of a file; what was downloaded must be what the record of its download says."""
-    if downloaded:
-        from ephysflow.ecephys.download import check_against_record, read_record  # local files need no HTTP
-
-        if read_record(path) is not None:
-            known = check_against_record(path)
-            return {"size": known.size, "sha256": known.sha256}
+    if downloaded and read_record(path) is not None:
+        known = check_against_record(path)
+        return {"size": known.size, "sha256": known.sha256}
     return {"size": path.stat().st_size, "sha256": file_digest(path)}
 
 

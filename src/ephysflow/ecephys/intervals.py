@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from ephysflow.ecephys.columns import values_of
-from ephysflow.ecephys.nwb_columns import arrow_column, masked_column, text_column
+from ephysflow.ecephys.columns import array_of, values_of
+from ephysflow.ecephys.nwb_columns import arrow_column, text_column
 from ephysflow.ecephys.nwb_file import (
     attribute,
     dataset,
@@ -214,7 +214,7 @@ def _array(place: h5py.Group, name: str) -> pa.Array:
     if values.inner is not None:
         raise ProjectError(f"{where(place)}: column {name} is ragged twice, which is not read")
     return pa.ListArray.from_arrays(
-        masked_column(values.offsets.astype(np.int32)), _lists(read_values(values.values))
+        array_of(values.offsets.astype(np.int32)), _lists(read_values(values.values))
     )
 
 
@@ -250,7 +250,7 @@ def read_table(place: h5py.Group, schema: pa.Schema) -> pa.Table:
         found = table[field.name]
         if pa.types.is_list(field.type) and pa.types.is_string(found.type):
             # one text a row, written without an index
-            ends = masked_column(np.arange(len(found) + 1, dtype=np.int32))
+            ends = array_of(np.arange(len(found) + 1, dtype=np.int32))
             found = pa.ListArray.from_arrays(ends, found.combine_chunks())
         # a number would become text without a word
         if pa.types.is_string(field.type) != pa.types.is_string(found.type):

@@ -31,6 +31,7 @@ LAYOUT: dict[str, tuple[str, str | None]] = {
 """Key -> spec and key of the folder it is in, as version 0.3.0 has them."""
 
 TABLES = ("sessions", "probes", "channels", "units")
+"""Raw tables of a project."""
 
 _SESSION_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+ -]{0,149}")
 _MAX_SIZE = 1_000_000

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
+from ephysflow.ecephys.columns import array_of
 from ephysflow.ecephys.nwb_file import (
     Ragged,
     dataset,
@@ -95,18 +96,7 @@ def arrow_column(values: np.ndarray) -> pa.Array:
     """Return numbers, flags or text (objects) as they are; NaN and empty text become null."""
     if values.dtype.kind == "O":
         return text_column([str(value) or None for value in values])
-    return masked_column(values, np.isnan(values) if values.dtype.kind == "f" else None)
-
-
-def masked_column(values: np.ndarray, missing: np.ndarray | None = None) -> pa.Array:
-    """Return (N,) numbers or flags, null where `missing` is true."""
-    plain = np.ascontiguousarray(values)
-    kind = pa.from_numpy_dtype(plain.dtype)
-    data = np.packbits(plain, bitorder="little") if plain.dtype.kind == "b" else plain
-    valid = None
-    if missing is not None and missing.any():
-        valid = pa.py_buffer(np.packbits(~missing, bitorder="little"))
-    return pa.Array.from_buffers(kind, len(plain), [valid, pa.py_buffer(data)])
+    return array_of(values, np.isnan(values) if values.dtype.kind == "f" else None)
 
 
 def text_column(values: Sequence[str | None]) -> pa.Array:
@@ -141,18 +131,18 @@ def number_column(values: np.ndarray, kind: pa.DataType, place: str) -> pa.Array
         raise ProjectError(f"{place} must be numbers, but has type {_type_name(values)}")
     missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
     if not pa.types.is_integer(kind):
-        return masked_column(values.astype(np.float64), missing)
+        return array_of(values.astype(np.float64), missing)
     known = np.where(missing, 0, values)
     if (known != np.floor(known)).any() or (np.abs(known.astype(np.float64)) >= 2.0**63).any():
         raise ProjectError(f"{place} must be integers")
-    return masked_column(known.astype(np.int64), missing)
+    return array_of(known.astype(np.int64), missing)
 
 
 def flag_column(values: np.ndarray, place: str) -> pa.Array:
     """Return flags: booleans, 0 and 1, or the texts True and False; other values are a `ProjectError`."""
     texts = {"true": True, "false": False, "1": True, "0": False}
     try:
-        return masked_column(np.array([texts[str(value).lower()] for value in values], dtype=bool))
+        return array_of(np.array([texts[str(value).lower()] for value in values], dtype=bool))
     except KeyError as error:
         raise ProjectError(f"{place} must be True or False, but one is {error}") from None
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from ephysflow.codehash import CodeHasher
+from ephysflow.ecephys.download_record import read_record, record_path
+from ephysflow.ecephys.manifest import TABLES
 from ephysflow.ecephys.products import PRODUCTS, files_of, product_of
 from ephysflow.ecephys.project_plan import SESSION_PLOT_PRODUCTS, PlannedSession, ProjectPlan
-from ephysflow.ecephys.settings import FIXED, NWB, WAREHOUSE, ProjectSettings
-from ephysflow.ecephys.sources import TABLES, Downloads, source_record
+from ephysflow.ecephys.settings import FIXED, WAREHOUSE, ProjectSettings
+from ephysflow.ecephys.sources import Downloads, NwbFolder, source_record
 from ephysflow.errors import ConfigurationError
 from ephysflow.io.provenance import installed_versions
 
@@ -89,11 +91,11 @@ def plan_project(
         if metrics is not None and not is_there(metrics):
             metrics = None  # of what was downloaded before, sessions may have none
         sessions[session] = PlannedSession(str(file), products, None if metrics is None else str(metrics))
-    if settings.kind == NWB and not sessions:
-        raise ConfigurationError(
-            f"{settings.where}: no session file is there"
-            + (f": {left_out[0]['reason']}" if left_out else "; the folder holds no .nwb file")
-        )
+    if isinstance(source, NwbFolder) and not sessions:
+        why = f"{source.folder} holds no .nwb file" if not source.sessions() else "sessions lists none"
+        if left_out:
+            why = left_out[0]["reason"]
+        raise ConfigurationError(f"{settings.where}: no session file is there: {why}")
     types = {}
     for session_type in settings.analysis_metrics:
         metrics = source.metrics(session_type)
@@ -138,8 +140,6 @@ def _downloads(
     templates: Sequence[Path],
 ) -> list[str]:
     """Return the names of all files that are downloaded."""
-    from ephysflow.ecephys.download import read_record, record_path  # local sources need no HTTP
-
     assert isinstance(settings.source, Downloads)
     files = [*raw_tables.values(), *types.values(), *templates]
     for planned in sessions.values():
@@ -204,7 +204,6 @@ def _items(
         "project": project,
         "source": source_record(settings.source),
         "tables": dict(plan.raw_tables),
-        "metrics": list(plan.metrics.values()),
         "sessions": list(plan.sessions),
         "left_out": list(left_out),
         "filters": filters,
@@ -213,6 +212,8 @@ def _items(
     items["collect_exclusions", project] = {
         "project": project,
         "sessions": {session: list(planned.products) for session, planned in plan.sessions.items()},
+        "metrics": list(plan.metrics.values()),
+        "units_table": plan.raw_tables["units"] if plan.metrics else None,
     }
     for session_type, file in plan.metrics.items():
         items["join_analysis_metrics", job_key((project, session_type))] = {

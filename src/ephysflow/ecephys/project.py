@@ -21,12 +21,13 @@ import pyarrow as pa
 
 from ephysflow.ecephys.analysis_metrics import annotate_metrics, read_metrics
 from ephysflow.ecephys.index_step import USED
+from ephysflow.ecephys.manifest import TABLES
 from ephysflow.ecephys.project_tables import ProjectTables, distinct, project_tables
 from ephysflow.ecephys.raw_tables import RawTables, read_raw_table
 from ephysflow.ecephys.session import Session, frame_of, open_session
 from ephysflow.ecephys.session_file import SessionFile
 from ephysflow.ecephys.session_rows import session_rows
-from ephysflow.ecephys.sources import TABLES, Source, TablesFolder, folder_source, recorded_source
+from ephysflow.ecephys.sources import Source, TablesFolder, folder_source, recorded_source
 from ephysflow.ecephys.tables_step import stacked_tables, tables_of_sessions
 from ephysflow.ecephys.templates import read_movie, read_scene
 from ephysflow.ecephys.unit_filters import UnitFilters

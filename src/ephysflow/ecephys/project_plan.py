@@ -75,16 +75,17 @@ class ProjectPlan:
         indices = [file for session in self.sessions for file in self.index_outputs(session)]
         if self.raw_tables:
             indices = [self.index_outputs(session)[0] for session in self.sessions]
-        return [*self.raw_tables.values(), *self.metrics.values(), *indices]
+        return [*self.raw_tables.values(), *indices]
 
     def tables_outputs(self) -> list[Path]:
         """Return the tables over all sessions, and what was found when they were made."""
         tables = [paths.project_table(self.results, self.project, name) for name in paths.PROJECT_TABLES]
         return [*tables, paths.project_findings(self.results, self.project)]
 
-    def exclusions_inputs(self) -> list[Path]:
+    def exclusions_inputs(self) -> list[str | Path]:
         """Return what the table of exclusions is made of."""
-        return [paths.project_findings(self.results, self.project), *self.product_outputs()]
+        metrics = [self.raw_tables["units"], *self.metrics.values()] if self.metrics else []
+        return [paths.project_findings(self.results, self.project), *self.product_outputs(), *metrics]
 
     def exclusions_output(self) -> Path:
         """Return the table of what was left out of the project, or is doubtful."""

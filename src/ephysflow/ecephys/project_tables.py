@@ -375,6 +375,9 @@ def _gaps(tables: Mapping[str, pa.Table], rows: Mapping[str, Rows]) -> list[tupl
         )
     with_channels = np.bincount(rows["channels"]["probes"], minlength=n_probes) > 0
     with_units = np.bincount(_known(rows["units"]["probes"]), minlength=n_probes) > 0
+    # where units name no channel, nothing says which probe they are of
+    off = np.isin(rows["probes"]["sessions"], rows["units"]["sessions"][rows["units"]["probes"] == NONE])
+    with_units[rows["probes"]["probes"][off]] = True
     if (without := np.setdiff1d(rows["probes"]["probes"], np.flatnonzero(with_channels))).size:
         findings.append(
             (

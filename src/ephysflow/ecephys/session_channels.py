@@ -10,7 +10,6 @@ from ephysflow.ecephys.columns import array_of, values_of
 from ephysflow.ecephys.nwb_columns import (
     arrow_column,
     flag_column,
-    masked_column,
     number_column,
     plain_columns,
     positions,
@@ -19,6 +18,7 @@ from ephysflow.ecephys.nwb_columns import (
 )
 from ephysflow.ecephys.nwb_file import attribute, group, member, names, text, where
 from ephysflow.ecephys.session_file import ELECTRODE_GROUPS, ELECTRODES, SessionFile
+from ephysflow.ecephys.unit_filters import NO_STRUCTURE
 from ephysflow.errors import ProjectError
 from ephysflow.io.tables import column
 
@@ -76,7 +76,6 @@ _COORDINATES = {
 }
 """Only in the layouts of the Allen Institute: what x, y, z of other files count from is not known."""
 
-_NO_STRUCTURE = ("", "None", "nan")
 
 
 def electrode_groups(session: SessionFile) -> dict[str, h5py.Group]:
@@ -141,12 +140,12 @@ def _text(value: object) -> str | None:
 
 def _rates(values: Sequence[object]) -> pa.Array:
     rates = np.array([rate(value) or np.nan for value in values], dtype=np.float64)
-    return masked_column(rates, np.isnan(rates))
+    return array_of(rates, np.isnan(rates))
 
 
 def _flags(values: Sequence[object]) -> pa.Array:
     known = np.array([isinstance(value, bool | int) for value in values], dtype=bool)
-    return masked_column(np.array([bool(value) for value in values], dtype=bool) & known, ~known)
+    return array_of(np.array([bool(value) for value in values], dtype=bool) & known, ~known)
 
 
 def rate(value: object) -> float | None:
@@ -224,7 +223,7 @@ def _stored(
 
 
 def _acronym(value: str, of_allen: bool) -> str | None:
-    if value in _NO_STRUCTURE:
+    if value in NO_STRUCTURE:
         return None
     return value.partition("-")[0] if of_allen else value
 
@@ -233,7 +232,7 @@ def probes_by_name(session: SessionFile, groups: np.ndarray) -> pa.Array:
     """Return (N,) ids of the probes whose electrode groups have these groups, null where there is none."""
     ids = probe_ids(session)
     found = np.array([ids.get(str(name), -1) for name in groups], dtype=np.int64)
-    return masked_column(found, found < 0)
+    return array_of(found, found < 0)
 
 
 def _overridden(
@@ -243,7 +242,7 @@ def _overridden(
     if "ecephys_session_id" in external.column_names:
         here = str(session.session_id)
         mine = [str(value) == here for value in external["ecephys_session_id"].to_pylist()]
-        external = external.filter(masked_column(np.array(mine, dtype=bool)))
+        external = external.filter(array_of(np.array(mine, dtype=bool)))
     rows = positions(values_of(external["id"]), ids, f"{session.path}: the project's channels")
     choice = array_of(np.where(rows >= 0, rows, external.num_rows + np.arange(len(ids))))
     overridden = {}

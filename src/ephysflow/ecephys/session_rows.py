@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from ephysflow.ecephys.columns import array_of
-from ephysflow.ecephys.nwb_columns import arrow_column, masked_column, text_column
+from ephysflow.ecephys.nwb_columns import arrow_column, text_column
 from ephysflow.ecephys.raw_tables import RAW_SCHEMAS, RawTables
 from ephysflow.ecephys.session_channels import session_channels, session_probes
 from ephysflow.ecephys.session_file import SessionFile
@@ -40,7 +40,7 @@ def session_rows(session: SessionFile) -> RawTables:
     peaks = peak_channels(session)
     more_of_units = {}
     if peaks is not None:
-        more_of_units["ecephys_channel_id"] = masked_column(peaks, peaks < 0)
+        more_of_units["ecephys_channel_id"] = array_of(peaks, peaks < 0)
     valid = {}
     if channels["valid_data"].null_count < channels.num_rows:
         valid["valid_data"] = channels["valid_data"]
@@ -63,7 +63,7 @@ def _session_row(session: SessionFile) -> pa.Table:
     made = {
         "id": _session_ids(session, 1),
         "age_in_days": arrow_column(np.array([metadata["age_in_days"]], dtype=np.float64)),
-        "has_nwb": masked_column(np.ones(1, dtype=bool)),
+        "has_nwb": array_of(np.ones(1, dtype=bool)),
     }
     columns, fields = [], []
     for field in RAW_SCHEMAS["sessions"]:

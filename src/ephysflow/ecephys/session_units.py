@@ -6,7 +6,6 @@ import pyarrow as pa
 from ephysflow.ecephys.columns import array_of, values_of
 from ephysflow.ecephys.nwb_columns import (
     arrow_column,
-    masked_column,
     plain_columns,
     positions,
     row_ids,
@@ -98,12 +97,12 @@ def session_units(
         lost = (rows < 0) & (peaks >= 0)
         if lost.any():
             records.append(_record_of_lost(lost, peaks, values_of(units["unit_id"])))
-            units, rows, peaks = units.filter(masked_column(~lost)), rows[~lost], peaks[~lost]
+            units, rows, peaks = units.filter(array_of(~lost)), rows[~lost], peaks[~lost]
         units = _with_peaks(units, peaks)
         units = _joined(units, channels.drop_columns(["id"]), rows, "channel_")
     units = _with_probes(units, session)
     mask, applied = filter_units(units, filters)
-    units = units.filter(masked_column(np.asarray(mask, dtype=bool)))
+    units = units.filter(array_of(np.asarray(mask, dtype=bool)))
     if filters.filter_by_validity:
         constant = [name for name in ("quality", "valid_data") if name in units.column_names]
         units = units.drop_columns(constant)
@@ -149,7 +148,7 @@ def _record_of_lost(lost: np.ndarray, peaks: np.ndarray, unit_ids: np.ndarray) -
 
 
 def _with_peaks(units: pa.Table, peaks: np.ndarray) -> pa.Table:
-    values = masked_column(peaks, peaks < 0)
+    values = array_of(peaks, peaks < 0)
     if "peak_channel_id" in units.column_names:
         return units.set_column(units.column_names.index("peak_channel_id"), "peak_channel_id", values)
     return units.append_column("peak_channel_id", values)
@@ -171,7 +170,7 @@ def _with_probes(units: pa.Table, session: SessionFile) -> pa.Table:
 
 def _joined(left: pa.Table, right: pa.Table, rows: np.ndarray, prefix: str) -> pa.Table:
     """Append the columns of `right` in the given rows (-1: null)."""
-    taken = right.take(masked_column(rows, rows < 0))
+    taken = right.take(array_of(rows, rows < 0))
     for field, values in zip(taken.schema, taken.columns, strict=True):
         name = f"{prefix}{field.name}" if field.name in left.column_names else field.name
         left = left.append_column(field.with_name(name), values)
@@ -184,7 +183,7 @@ def _with_metrics(units: pa.Table, metrics: pa.Table, session: SessionFile) -> p
         values_of(units["unit_id"]),
         f"analysis metrics of session {session.session_id}",
     )
-    taken = metrics.drop_columns(["ecephys_unit_id"]).take(masked_column(rows, rows < 0))
+    taken = metrics.drop_columns(["ecephys_unit_id"]).take(array_of(rows, rows < 0))
     for field, values in zip(taken.schema, taken.columns, strict=True):
         name = _METRIC_RENAMES.get(field.name, field.name)
         name = f"{name}_metrics" if name in units.column_names else name

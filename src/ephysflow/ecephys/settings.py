@@ -22,6 +22,8 @@ REFUSED_SOURCES = {
     "dandi": "not read directly: download the dandiset (`dandi download DANDI:000021`) and use nwb",
 }
 SHEET_COLUMNS = ("session_id", "file", "lfp_probes")
+MAX_SHEET_SIZE = 10_000_000
+"""Bytes; a session file of some GB that is named by mistake must not be read."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,10 @@ def _source(
             except ConfigurationError as error:
                 raise ConfigurationError(f"{where}: {error}") from None
         return TablesFolder(place, manifest)
+    will_be = place is not None and any(Path(file).is_relative_to(place) for file in example_files)
+    if place is not None and not place.is_dir() and not will_be:
+        state = "is not a folder" if place.exists() else "is not there"
+        raise ConfigurationError(f"{where}: folder: {place} {state}")
     files = {session: Path(row["file"]) for session, row in (rows or {}).items() if "file" in row}
     if place is None and not files:
         raise ConfigurationError(
@@ -212,19 +218,30 @@ def _session_rows(given: Any, folder: Path, where: str) -> dict[str, dict[str, A
 
 def _read_sheet(path: Path, where: str) -> dict[str, dict[str, Any]]:
     try:
+        if path.stat().st_size > MAX_SHEET_SIZE:
+            raise ConfigurationError(
+                f"{where}: sessions: {path}: is larger than {MAX_SHEET_SIZE} bytes, which no sheet of sessions is"
+            )
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{where}: sessions: {path}: cannot be read: {error}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{where}: sessions: {path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{where}: sessions: {path}: cannot be read: is no text in UTF-8 ({error.reason})"
+        ) from None
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     reader = csv.DictReader(lines, delimiter="," if path.suffix == ".csv" else "\t")
-    names = reader.fieldnames or []
-    if "session_id" not in names or set(names) - set(SHEET_COLUMNS):
+    try:
+        names, read = list(reader.fieldnames or []), list(reader)
+    except csv.Error as error:
+        raise ConfigurationError(f"{path}: is no sheet of sessions: {error}") from None
+    if "session_id" not in names or set(names) - set(SHEET_COLUMNS) or len(set(names)) < len(names):
         raise ConfigurationError(
-            f"{path}: columns are {', '.join(map(str, names)) or 'missing'}; session_id is needed, and allowed are "
-            f"{', '.join(SHEET_COLUMNS)}"
+            f"{path}: columns are {', '.join(map(str, names))[:200] or 'missing'}; session_id is needed, and allowed are "
+            f"{', '.join(SHEET_COLUMNS)}, each once"
         )
     rows: dict[str, dict[str, Any]] = {}
-    for line in reader:
+    for line in read:
         if None in line or None in line.values():
             raise ConfigurationError(
                 f"{path}: the row of session {line['session_id']!r} has not {len(names)} fields"
@@ -250,7 +267,8 @@ def _read_sheet(path: Path, where: str) -> dict[str, dict[str, Any]]:
 def _check_name(session: str, where: str) -> None:
     if not SESSION_NAME.fullmatch(session):
         raise ConfigurationError(
-            f"{where}: {session!r} is not the id of a session (an integer, or letters, digits, _ . + -)"
+            f"{where}: {session!r} is not the id of a session (an integer, or up to 128 letters, digits, _ . + -, the "
+            "first a letter or digit)"
         )
 
 

@@ -12,11 +12,8 @@ from typing import Protocol
 from ephysflow.ecephys.manifest import CacheFolder, read_manifest
 from ephysflow.errors import ConfigurationError, ProjectError
 
-TABLES = ("sessions", "probes", "channels", "units")
-"""Raw tables of a project."""
-
-SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-"""Ids of sessions name folders; those of the Allen Institute are integers."""
+SESSION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
+"""Ids of sessions name folders and parts of file names; those of the Allen Institute are integers."""
 
 
 SESSION_ID = re.compile(r"(?:^|_)(?:ses-|session[-_])(\d+)(?=_|$)")
@@ -195,8 +192,8 @@ class NwbFolder:
             )
         if not SESSION_NAME.fullmatch(session):
             raise ConfigurationError(
-                f"{file}: {session!r} is not usable as the name of a session (letters, digits, _ . + -, the first a "
-                "letter or digit): name the session in a sheet"
+                f"{file}: {session!r} is not usable as the name of a session (up to 128 letters, digits, _ . + -, the "
+                "first a letter or digit): name the session in a sheet"
             )
         self.files[session] = file
 

@@ -6,14 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ephysflow.ecephys.nwb_columns import masked_column, text_column
+from ephysflow.ecephys.columns import array_of
+from ephysflow.ecephys.nwb_columns import text_column
+from ephysflow.ecephys.unit_filters import NO_STRUCTURE
 from ephysflow.errors import ConfigurationError
 from ephysflow.io.tables import column
 
 _ACRONYMS = ("ecephys_structure_acronym", "structure_acronym")
 """Columns that may hold the structure; the first that holds any is used."""
 
-_NO_STRUCTURE = ("", "None", "nan")
 _NAMED_AT_MOST = 10
 """Unknown ids that a message names."""
 
@@ -34,7 +35,7 @@ def sort_channels(channels: pa.Table, channel_ids: Sequence[int | str] | None = 
     """
     if channel_ids is not None:
         rows = rows_of_channels(channels["id"].to_pylist(), channel_ids, "the session")
-        channels = channels.take(masked_column(rows))
+        channels = channels.take(array_of(rows))
     keys = [
         (name, "ascending")
         for name in ("probe_id", "probe_vertical_position", "probe_horizontal_position", "id")
@@ -85,7 +86,7 @@ def structure_intervals_table(channels: pa.Table) -> pa.Table:
     def taken(name: str, rows: np.ndarray, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
         if name not in ordered.column_names:
             return pa.nulls(len(rows), kind)
-        return ordered[name].take(masked_column(rows)).cast(kind)
+        return ordered[name].take(array_of(rows)).cast(kind)
 
     probe_type = ordered.schema.field("probe_id").type if "probe_id" in ordered.column_names else pa.int64()
     schema = pa.schema(
@@ -104,7 +105,7 @@ def structure_intervals_table(channels: pa.Table) -> pa.Table:
         text_column(labels),
         taken("id", first, ids.type),
         taken("id", last, ids.type),
-        masked_column(np.diff(bounds)),
+        array_of(np.diff(bounds)),
         taken("probe_vertical_position", first, pa.float64()),
         taken("probe_vertical_position", last, pa.float64()),
     ]
@@ -160,7 +161,7 @@ def _structures(channels: pa.Table) -> list[str | None]:
     for name in _ACRONYMS:
         if name in channels.column_names:
             found = [
-                None if value is None or str(value) in _NO_STRUCTURE else str(value)
+                None if value is None or str(value) in NO_STRUCTURE else str(value)
                 for value in channels[name].to_pylist()
             ]
             if any(value is not None for value in found):

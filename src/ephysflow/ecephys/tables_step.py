@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from ephysflow import paths
-from ephysflow.ecephys.analysis_metrics import annotate_metrics, read_metrics, unknown_units
+from ephysflow.ecephys.analysis_metrics import annotate_metrics, read_metrics
+from ephysflow.ecephys.manifest import TABLES
 from ephysflow.ecephys.project_tables import distinct, project_tables
 from ephysflow.ecephys.raw_tables import RawTables, read_raw_table
-from ephysflow.ecephys.sources import TABLES
 from ephysflow.ecephys.unit_filters import UnitFilters, filter_units
 from ephysflow.errors import ProjectError
 from ephysflow.io.tables import column, read_rows, read_table, write_table
@@ -66,9 +66,6 @@ def make_project_tables(job: Job) -> None:
         raw, twice = tables_of_sessions(files)
         findings += twice
         inputs = [path for index in files.values() for path in index]
-    for file in item["metrics"]:
-        if reason := unknown_units(read_metrics(Path(file)), raw.units):
-            findings.append({"session": "", "file": file, "subject": "units", "reason": reason, "kept": True})
     filters = UnitFilters(**item["filters"])
     tables = project_tables(raw, filters, item["suppress"])
     findings += [
@@ -76,7 +73,7 @@ def make_project_tables(job: Job) -> None:
         for subject, reason in tables.findings
     ]
     quality = unit_quality(raw, filters)
-    provenance = job.provenance([*inputs, *item["metrics"]])
+    provenance = job.provenance(inputs)
     for name in (*TABLES, "annotated_units"):
         table = getattr(tables, name)
         write_table(paths.project_table(*where, name), table, table.schema, provenance)
@@ -146,6 +143,8 @@ def stacked_tables(parts: Mapping[str, RawTables]) -> tuple[RawTables, list[dict
 def _stacked(name: str, tables: Sequence[pa.Table], named: bool) -> pa.Table:
     """Return tables of several layouts as one: columns that one does not have are null there.
 
+    A column that is of numbers in one and of texts in another is of texts in all.
+
     Parameters
     ----------
     name : of the table
@@ -154,15 +153,32 @@ def _stacked(name: str, tables: Sequence[pa.Table], named: bool) -> pa.Table:
     """
     tables = [table.replace_schema_metadata(None) for table in tables]
     filled = [table for table in tables if table.num_rows] or tables[:1]
+    texts = _without_common_type(filled)
     if named:
-        ids = "id" if name == "sessions" else "ecephys_session_id"
-        filled = [_with_texts(table, ids) for table in filled]
+        texts.append("id" if name == "sessions" else "ecephys_session_id")
+    filled = [_with_texts(table, [each for each in texts if each in table.column_names]) for table in filled]
     return pa.concat_tables(filled, promote_options="permissive")
 
 
-def _with_texts(table: pa.Table, name: str) -> pa.Table:
-    i = table.column_names.index(name)
-    return table.set_column(i, table.schema.field(i).with_type(pa.string()), table[name].cast(pa.string()))
+def _without_common_type(tables: Sequence[pa.Table]) -> list[str]:
+    """Return the columns that no type of numbers, or other, can hold in all tables."""
+    found = []
+    for name in dict.fromkeys(name for table in tables for name in table.column_names):
+        fields = [table.schema.field(name) for table in tables if name in table.column_names]
+        try:
+            pa.unify_schemas([pa.schema([field]) for field in fields], promote_options="permissive")
+        except (pa.ArrowTypeError, pa.ArrowInvalid):
+            found.append(name)
+    return found
+
+
+def _with_texts(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    for name in names:
+        i = table.column_names.index(name)
+        values = [None if value is None else str(value) for value in table[name].to_pylist()]
+        field = table.schema.field(i).with_type(pa.string())
+        table = table.set_column(i, field, pa.array(values, pa.string()))
+    return table
 
 
 def join_analysis_metrics(job: Job) -> None:

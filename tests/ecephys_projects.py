@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ephysflow.cli import JOBS
+from ephysflow.codehash import CodeHasher
+from ephysflow.configuration import load
 from ephysflow.errors import EphysflowError
 from ephysflow.plan import SEPARATOR, Plan, read_job
-from ephysflow.planning import plan_workflow
+from ephysflow.planning import make_plan
+
+HASHER = CodeHasher()
+"""One for all plans: it remembers sources by their content."""
 
 STEPS = (
     "example_ecephys",
@@ -27,6 +32,12 @@ Failures = dict[str, EphysflowError]
 """Job, e.g. ``fetch_file(p, units.parquet)`` -> why it failed."""
 
 
+def plan_project(config: Mapping[str, Any], files: list[Path] | None = None) -> tuple[Plan, Path]:
+    """Plan a configuration in the working directory, as `ephysflow.planning.plan_workflow` does, and write the plan."""
+    plan = make_plan(load(config, files or []), HASHER)
+    return plan, plan.write()
+
+
 def run_project(
     config: Mapping[str, Any], files: list[Path] | None = None, *, recorded: bool = False
 ) -> Plan:
@@ -34,10 +45,10 @@ def run_project(
 
     Parameters
     ----------
-    config, files : as of `plan_workflow`
+    config, files : as of `ephysflow.planning.plan_workflow`
     recorded : run the campaigns of recorded sessions too
     """
-    plan, plan_file = plan_workflow(config, files or [])
+    plan, plan_file = plan_project(config, files)
     failures = run_planned(plan, plan_file, STEPS + (RECORDED_STEPS if recorded else ()))
     for error in failures.values():
         raise error

@@ -1,15 +1,12 @@
-"""Small Neuropixels projects and their workflow: one of session files, one of a warehouse."""
+"""A small Neuropixels project of session files with a campaign of it, and its workflow."""
 
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ephysflow.example.ecephys_files import write_lfp, write_session
-from ephysflow.example.ecephys_sessions import probe_ids
+from ephysflow.example.ecephys_files import write_session
 from ephysflow.io.canonical import canonical_json, digest
 
-from ..fake_warehouse import SESSION_IDS, FakeWarehouse, small_project
 from .conftest import REPOSITORY, Workflow
 
 PROJECT = "p"
@@ -128,30 +125,3 @@ def write_nwb_project(folder: Path) -> ProjectWorkflow:
     workflow = ProjectWorkflow(folder)
     workflow.write_config(CONFIG)
     return workflow
-
-
-FIRST, SECOND = map(str, SESSION_IDS)
-"""Sessions of the warehouse; the project begins with the first."""
-
-
-def warehouse_of(folder: Path) -> FakeWarehouse:
-    """Return a warehouse that has both sessions and the LFP of the first probe of the first, written to `folder`."""
-    sessions = {}
-    for session in SESSION_IDS:
-        sessions[session] = folder / f"session_{session}.nwb"
-        write_session(sessions[session], session, seed=session)
-    probe = probe_ids(SESSION_IDS[0], 1)[0]
-    lfp = folder / f"probe_{probe}.nwb"
-    write_lfp(lfp, SESSION_IDS[0], probe, seed=1)
-    return FakeWarehouse(*small_project(sessions, {probe: lfp}))
-
-
-def warehouse_config(host: str, sessions: Iterable[str] = (FIRST,)) -> dict[str, Any]:
-    """Return the configuration of a small project of the warehouse at `host`."""
-    section = {
-        "source": "warehouse",
-        "sessions": [int(session) for session in sessions],
-        "products": ["units", "running_speed"],
-        "warehouse": {"host": host, "tries": 2, "backoff": 0.01, "read_timeout": 5},
-    }
-    return {"results": "results", "plots": False, "ecephys": {PROJECT: section}}

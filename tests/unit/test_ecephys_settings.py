@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.ecephys_projects import one_project
+from tests.ecephys_projects import one_project, plan_project
 
 from ephysflow.configuration import load
 from ephysflow.ecephys.products import DEFAULT_PRODUCTS, PRODUCTS
@@ -12,7 +12,6 @@ from ephysflow.ecephys.settings import ProjectSettings
 from ephysflow.ecephys.sources import Downloads, NwbFolder, TablesFolder
 from ephysflow.ecephys.unit_filters import UnitFilters
 from ephysflow.errors import ConfigurationError
-from ephysflow.planning import plan_workflow
 
 
 @pytest.fixture(autouse=True)
@@ -224,22 +223,22 @@ def test_several_manifests_are_refused_unless_one_is_named(folder):
 def test_missing_tables_are_named(folder):
     (folder / "cache/units.csv").unlink()
     with pytest.raises(ConfigurationError, match=r"ecephys.p: cache/units.csv is not there"):
-        plan_workflow(one_project("tables", folder="cache"))
+        plan_project(one_project("tables", folder="cache"))
 
 
 def test_a_folder_without_sessions_is_refused(folder):
     (folder / "empty").mkdir()
     with pytest.raises(ConfigurationError, match=r"no session file is there; the folder holds no .nwb file"):
-        plan_workflow(one_project("nwb", folder="empty"))
+        plan_project(one_project("nwb", folder="empty"))
     with pytest.raises(
         ConfigurationError, match=r"no session file is there: data/session_9.nwb is not there"
     ):
-        plan_workflow(one_project("nwb", folder="data", sessions=[9]))
+        plan_project(one_project("nwb", folder="data", sessions=[9]))
 
 
 def test_source_fixed_names_all_that_is_missing():
     with pytest.raises(ConfigurationError) as raised:
-        plan_workflow(
+        plan_project(
             one_project("fixed", sessions=[5], analysis_metrics=["a"], templates={"natural_scenes": [1]})
         )
     folder = "results/ecephys/p/downloads"
@@ -255,15 +254,15 @@ def test_source_fixed_names_all_that_is_missing():
 
 def test_metrics_and_templates_that_are_not_there_are_named():
     with pytest.raises(ConfigurationError, match=r"analysis_metrics: a_analysis_metrics.csv is not there"):
-        plan_workflow(one_project("tables", folder="cache", analysis_metrics=["a"]))
+        plan_project(one_project("tables", folder="cache", analysis_metrics=["a"]))
     with pytest.raises(ConfigurationError, match=r"templates: cache/natural_movie_templates/.* is not there"):
-        plan_workflow(one_project("tables", folder="cache", templates={"natural_movies": [1]}))
+        plan_project(one_project("tables", folder="cache", templates={"natural_movies": [1]}))
 
 
 def test_a_session_or_lfp_file_that_is_not_there_is_left_out():
     products = ["units", "lfp"]
     text = sheet("session_id\tlfp_probes\n1\t7 8\n9\t\n")
-    plan, _ = plan_workflow(one_project("nwb", folder="data", sessions=text, products=products))
+    plan, _ = plan_project(one_project("nwb", folder="data", sessions=text, products=products))
     assert list(plan.projects["p"].sessions) == ["1"]
     assert list(plan.projects["p"].sessions["1"].products) == ["units.parquet", "lfp_7.h5"]
     left_out = plan.settings("make_project_tables", "p")
@@ -280,7 +279,7 @@ def test_a_warehouse_is_asked_for_what_is_wanted_and_nothing_else():
         analysis_metrics=["a"],
         templates={"natural_movies": [1]},
     )
-    plan, _ = plan_workflow(config)
+    plan, _ = plan_project(config)
     assert sorted(plan.projects["p"].downloads) == [
         "a_analysis_metrics.parquet",
         "channels.parquet",
@@ -296,6 +295,6 @@ def test_a_warehouse_is_asked_for_what_is_wanted_and_nothing_else():
 
 def test_every_product_has_a_job_of_its_own():
     products = [name for name, product in PRODUCTS.items() if not product.options]
-    plan, _ = plan_workflow(one_project("nwb", folder="data", products=products))
+    plan, _ = plan_project(one_project("nwb", folder="data", products=products))
     files = plan.projects["p"].sessions["1"].products
     assert set(files) == {PRODUCTS[name].file.format(probe=7) for name in products}

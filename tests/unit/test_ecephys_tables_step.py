@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from session_nwb import write_allen_session, write_file, write_plain_session, write_table
-from tests.ecephys_projects import one_project, run_planned, run_project
+from tests.ecephys_projects import one_project, plan_project, run_planned, run_project
 
 from ephysflow import paths
 from ephysflow.ecephys.raw_tables import RawTables
@@ -17,7 +17,6 @@ from ephysflow.ecephys.session_rows import session_rows
 from ephysflow.ecephys.tables_step import stacked_tables, unit_quality
 from ephysflow.ecephys.unit_filters import UnitFilters
 from ephysflow.io.tables import read_provenance, read_rows, read_table
-from ephysflow.planning import plan_workflow
 
 
 def rows_of(path: Path) -> RawTables:
@@ -168,7 +167,7 @@ def test_an_unknown_type_of_analysis_metrics_is_told(tmp_path, monkeypatch):
     cache = write_cache(tmp_path / "cache")
     (cache / "odd_analysis_metrics.csv").write_text("ecephys_unit_id,g_osi\n30,0.5\n99,0.1\n")
     (cache / "kind_analysis_metrics.csv").write_text("ecephys_unit_id,g_osi\n30,0.5\n99,0.1\n")
-    plan, file = plan_workflow(one_project("tables", folder="cache", analysis_metrics=["odd", "kind"]))
+    plan, file = plan_project(one_project("tables", folder="cache", analysis_metrics=["odd", "kind"]))
     failures = run_planned(plan, file)
     assert list(failures) == ["join_analysis_metrics(p, odd)"]
     assert "session type 'odd' is unknown (known: kind)" in str(failures["join_analysis_metrics(p, odd)"])

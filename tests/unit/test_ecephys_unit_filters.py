@@ -173,6 +173,7 @@ def test_keywords_of_a_mapping():
         ({"presence_ratio_minimum": "0.9"}, "presence_ratio_minimum is '0.9'; allowed are a number and null"),
         ({"presence_ratio_minimum": True}, "presence_ratio_minimum is True"),
         ({"presence_ratio_minimum": float("nan")}, "presence_ratio_minimum is nan"),
+        ({"presence_ratio_minimum": float("-inf")}, "presence_ratio_minimum is -inf"),
         ({"filter_by_validity": 1}, "filter_by_validity is 1; allowed are true and false"),
         ({"filter_out_of_brain_units": None}, "filter_out_of_brain_units is None"),
     ],

@@ -68,27 +68,19 @@ Rows = Sequence[tuple[str, Sequence[str], str]]
 
 def _local(data: Path, folder: Path) -> tuple[str, str, Rows]:
     """Return source, lines of the configuration, and the sessions of a folder."""
-    from ephysflow.ecephys.sources import NwbFolder, Source, TablesFolder
+    from ephysflow.ecephys.sources import TablesFolder, folder_source
     from ephysflow.errors import ConfigurationError
 
     if not data.is_dir():
         raise ConfigurationError(f"{data}: is not a folder")
-    manifests = sorted(data.glob("*manifest*.json"))
-    with_tables = bool(manifests) or any(
-        (data / f"units{ending}").is_file() for ending in (".csv", ".parquet")
-    )
-    source: Source = (
-        TablesFolder(data, manifests[0] if manifests else None) if with_tables else NwbFolder(data)
-    )
-    place = f"    folder: {_yaml(os.path.relpath(data, folder))}\n"
-    if len(manifests) > 1:
-        place += f"    manifest: {_yaml(os.path.relpath(manifests[0], folder))}\n"
-    rows = [(session, list(source.lfp_nwbs(session)), "") for session in source.sessions()]
-    if not rows and not with_tables:
+    source = folder_source(data)
+    if source is None:
         raise ConfigurationError(
             f"{data}: holds no .nwb file, and neither a manifest nor units.csv or units.parquet"
         )
-    return "tables" if with_tables else "nwb", place, rows
+    place = f"    folder: {_yaml(os.path.relpath(data, folder))}\n"
+    rows = [(session, list(source.lfp_nwbs(session)), "") for session in source.sessions()]
+    return "tables" if isinstance(source, TablesFolder) else "nwb", place, rows
 
 
 def _warehouse(host: str) -> tuple[str, Rows]:

@@ -88,11 +88,22 @@ def check_against_record(target: Path) -> FileRecord:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ProjectError(f"{target}: cannot be read: {error}") from None
+    _check_same(target, found, record)
+    return record
+
+
+def check_digest(target: Path, found: str) -> None:
+    """Compare the digest of a file with its record, if there is one; errors as `check_against_record`."""
+    record = read_record(target)
+    if record is not None:
+        _check_same(target, found, record)
+
+
+def _check_same(target: Path, found: str, record: FileRecord) -> None:
     if found != record.sha256:
         raise ProjectError(
             f"{target}: sha256 is {found}, but {record.sha256} was downloaded from {record.url}"
         )
-    return record
 
 
 def read_json(path: Path) -> dict[str, Any]:

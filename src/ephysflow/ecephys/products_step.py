@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from ephysflow import paths
 from ephysflow.ecephys.array_file import FINDINGS, LEFT_OUT, reading_arrays, writing_arrays
+from ephysflow.ecephys.download_record import check_digest
 from ephysflow.ecephys.products import PRODUCTS, Product
 from ephysflow.ecephys.session_file import SessionFile
 from ephysflow.ecephys.unit_filters import UnitFilters
@@ -34,6 +35,8 @@ def extract_session(job: Job) -> None:
     if reason is None:
         _check_unchanged(Path(item["file"]), session["size"])
         try:
+            if item["lfp_file"] is not None:
+                check_digest(Path(item["lfp_file"]), provenance.inputs[item["lfp_file"]])
             _make(product, item, path, provenance)
         except ProjectError as error:
             reason = str(error)

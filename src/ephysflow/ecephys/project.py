@@ -339,19 +339,18 @@ def _of_results(folder: Path) -> _Content:
     """Return the content of a project folder in the results of the workflow."""
     item = json.loads(read_provenance(folder / "units.parquet").settings)
 
-    def found(path: str) -> Path:
-        """Return a file of the plan, whose path is relative to where snakemake ran."""
-        bases = (*folder.resolve().parents, Path())
-        return next((base / path for base in bases if (base / path).exists()), Path(path))
-
     indices = {
         name: [folder / "sessions" / name / f"{table}.parquet" for table in SESSION_INDEX]
         for name in item["sessions"]
     }
     rows = {name: read_rows(index[0])[0] for name, index in indices.items()}
     used = {name: row for name, row in rows.items() if row["status"] == USED}
-    source = recorded_source(item["source"], {name: found(row["file"]) for name, row in used.items()}, found)
-    tables = {name: found(path) for name, path in item["tables"].items()}
+    places = [item["source"]["folder"], item["source"]["manifest"], *item["tables"].values()]
+    base = _working_directory(folder, [*filter(None, places), *(row["file"] for row in used.values())])
+    source = recorded_source(
+        item["source"], {name: base / row["file"] for name, row in used.items()}, lambda path: base / path
+    )
+    tables = {name: base / path for name, path in item["tables"].items()}
     ids: dict[str, str] = {}
     for name, row in used.items():
         ids.setdefault(row["id"], name)
@@ -364,6 +363,15 @@ def _of_results(folder: Path) -> _Content:
         item["suppress"],
         folder,
     )
+
+
+def _working_directory(folder: Path, files: Sequence[str]) -> Path:
+    """Return the folder in which snakemake ran, to which the files of a plan are relative: that which has most of them.
+
+    It is above the results, unless these are elsewhere and it is the present one.
+    """
+    bases = [*folder.resolve().parents[2:], Path()]
+    return max(bases, key=lambda base: sum((base / file).exists() for file in files))
 
 
 def _raw_tables(files: Mapping[str, Path]) -> RawTables:

@@ -22,6 +22,7 @@ MOST_ROWS = 20_000_000  # of one table; the public project has 123,000 channels
 MOST_BYTES = 512 * 2**20  # of one answer, which is held in memory
 MOST_METRIC_TEXT = 2**20  # characters of the metrics of one unit
 MOST_METRICS = 2000  # columns
+SHOWN_SESSIONS = 10
 TEMPLATE_PRODUCT = 714914585  # the product whose files are the stimulus templates
 TEMPLATE_PATHS = {
     "natural_movie": re.compile(r"natural_movie_([0-9]{1,9})\.npy"),
@@ -169,8 +170,17 @@ def find_session_nwb(transport: Transport, session_id: int) -> RemoteFile:
         "EcephysNwb",
         "EcephysSession",
         session_id,
-        f"session {session_id}: the warehouse has no NWB file of it (see has_nwb in the sessions table)",
+        lambda: _why_no_nwb(transport, session_id),
     )
+
+
+def _why_no_nwb(transport: Transport, session_id: int) -> str:
+    known = fetch_table(transport, "sessions")["id"].to_pylist()
+    message = f"session {session_id}: the warehouse has no NWB file of it"
+    if session_id in known:
+        return f"{message} (see has_nwb in the sessions table)"
+    shown = ", ".join(map(str, known[:SHOWN_SESSIONS])) + (", ..." if len(known) > SHOWN_SESSIONS else "")
+    return f"{message}, nor any such session (known: {shown or 'none'})"
 
 
 def find_lfp_nwb(transport: Transport, probe_id: int) -> RemoteFile:
@@ -180,8 +190,10 @@ def find_lfp_nwb(transport: Transport, probe_id: int) -> RemoteFile:
         "EcephysLfpNwb",
         "EcephysProbe",
         probe_id,
-        f"probe {probe_id}: the warehouse has no LFP file of it. The probes table may say has_lfp_data all the same "
-        "(so it is for some probes of the public project): leave out the LFP of this probe",
+        lambda: (
+            f"probe {probe_id}: the warehouse has no LFP file of it. The probes table may say has_lfp_data all the "
+            "same (so it is for some probes of the public project): leave out the LFP of this probe"
+        ),
     )
 
 
@@ -215,10 +227,12 @@ def find_template(transport: Transport, kind: str, number: int) -> RemoteFile:
     return files[number]
 
 
-def _the_file(transport: Transport, kind: str, owner: str, owner_id: int, absent: str) -> RemoteFile:
+def _the_file(
+    transport: Transport, kind: str, owner: str, owner_id: int, absent: Callable[[], str]
+) -> RemoteFile:
     files = list(_files(transport, kind, owner, owner_id))
     if not files:
-        raise ProjectError(absent)
+        raise ProjectError(absent())
     if len(files) > 1:
         ids = ", ".join(str(record.get("id")) for record, _ in files)
         raise ProjectError(f"{files[0][1]}: one file was expected, {len(files)} are listed (ids {ids})")

@@ -270,7 +270,7 @@ def find_manifest(folder: Path) -> Path | None:
     found = sorted(folder.glob("*manifest*.json"))
     if len(found) > 1:
         names = ", ".join(file.name for file in found)
-        raise ConfigurationError(f"folder {folder} has several manifests ({names}): name one")
+        raise ConfigurationError(f"folder {folder} has several manifests ({names}): name one (manifest)")
     return found[0] if found else None
 
 

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from tests.ecephys_projects import one_project, run_project
 
 from ephysflow import open_project, paths
 from ephysflow.campaign.results import open_results
-from ephysflow.ecephys.array_file import reading_arrays
-from ephysflow.ecephys.products import PRODUCTS
+from ephysflow.ecephys.array_file import PROVENANCE, reading_arrays
+from ephysflow.ecephys.presentations import INVALID
+from ephysflow.ecephys.products import DEFAULT_PRODUCTS, PRODUCTS
 from ephysflow.ecephys.products_step import left_out_reason
 from ephysflow.io.tables import read_rows, read_table
 
@@ -34,6 +36,7 @@ FILTERS = {"filter_out_of_brain_units": False}
 RESULTS = Path("results")
 PRODUCTS_WANTED = [name for name in PRODUCTS if name != "presentationwise_spike_counts"]
 NOT_APPLICABLE = ("", "null")
+LIST_ITEM = re.compile(r"'[^']*'|nan")
 PLAIN = "A8604-211122"
 
 
@@ -187,7 +190,8 @@ def assert_golden(found: pd.DataFrame, path: Path, keys: list[str]) -> None:
         for name, text in wanted.items():
             value = row.get(name)
             if isinstance(value, np.ndarray):
-                assert [str(each) for each in value] == [each.strip("'") for each in text.strip("[]").split()], name
+                structures = [None if item == "nan" else item.strip("'") for item in LIST_ITEM.findall(text)]
+                assert value.tolist() == structures, (name, row)
             elif text in NOT_APPLICABLE:
                 assert pd.isna(value), (name, row)
             elif text in ("True", "False"):
@@ -212,15 +216,9 @@ def assert_golden(found: pd.DataFrame, path: Path, keys: list[str]) -> None:
 )
 def test_published_tables_are_those_of_allensdk(work, golden, name, file):
     found = table_of(work, name)
-    # structures in lists are compared by tests/reference/test_ecephys_tables.py
-    lists = [each for each in found if each.endswith("acronyms")]
     with (golden / file).open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    assert list(found) == list(rows[0])
-    expected = found.drop(columns=lists)
-    path = work / f"{name}.without_lists.csv"
-    pd.read_csv(golden / file, dtype=str, keep_default_na=False).drop(columns=lists).to_csv(path, index=False)
-    assert_golden(expected, path, ["id"])
+        assert list(found) == next(csv.reader(stream))
+    assert_golden(found, golden / file, ["id"])
 
 
 def test_analysis_metrics_are_joined(work, golden):
@@ -247,7 +245,7 @@ def test_everything_that_was_planned_is_there_and_nothing_was_left_out(work):
         assert (work / paths.project_plot(RESULTS, "p", plot)).read_bytes().startswith(b"%PDF")
 
 
-def test_open_project_on_the_bare_cache_agrees(of_cache):
+def test_open_project_on_the_bare_cache_agrees(of_cache, golden):
     bare, results = open_project(of_cache / "cache"), open_project(of_cache / "results/ecephys/p")
     for name in ("sessions", "probes", "channels", "units", "annotated_units"):
         found = getattr(bare, name)(unit_filters=FILTERS)
@@ -259,9 +257,11 @@ def test_open_project_on_the_bare_cache_agrees(of_cache):
     with bare.open_session(SESSION, unit_filters=FILTERS) as one, results.open_session(SESSION) as other:
         pd.testing.assert_frame_equal(one.units, other.units)
         np.testing.assert_array_equal(one.lfp(PROBE, 30, 31), other.lfp(PROBE, 30, 31))
-    assert results.session_types() == json.loads(
-        (of_cache.parent / "x").read_text() if (of_cache.parent / "x").exists() else '["brain_observatory_1.1", "functional_connectivity"]'
-    )
+    misc = json.loads((golden / "misc.json").read_text())
+    assert results.session_types() == bare.session_types() == misc["session_types"]
+    assert results.ages() == misc["ages"]
+    # AllenSDK makes a structure "nan" of channels without one
+    assert results.structure_acronyms() == [name for name in misc["structure_acronyms"] if name != "nan"]
 
 
 # ---------------------------------------------------------------- products
@@ -269,9 +269,7 @@ def test_open_project_on_the_bare_cache_agrees(of_cache):
 
 def test_units_and_channels_are_those_of_allensdk(work, golden):
     units = product_of(work, "units")
-    in_brain = pd.read_csv(golden / "session/units.csv")["unit_id"]
-    # AllenSDK's session does filter units out of the brain
-    assert_golden(units[units["unit_id"].isin(in_brain)], golden / "session/units.csv", ["unit_id"])
+    assert_golden(of_golden_units(units, golden), golden / "session/units.csv", ["unit_id"])
     assert {"g_osi_dg", "on_screen_rf", "p_value_rf"} <= set(units)
     channels = product_of(work, "channels")
     assert_golden(channels[channels["valid_data"].astype(bool)], golden / "session/channels.csv", ["id"])
@@ -284,42 +282,45 @@ def test_spikes_are_those_of_the_file(work, golden, standin):
     found = spikes.groupby("unit_id").size()
     assert found[counts.index].to_dict() == counts.to_dict()
     with h5py.File(standin / "files" / SESSION_NWB) as file:
-        ids, ends = file["units/id"][:], file["units/spike_times_index"][:]
+        rows = {unit: k for k, unit in enumerate(file["units/id"][:].tolist())}
+        bounds = [0, *file["units/spike_times_index"][:].tolist()]
         for unit, times in spikes.groupby("unit_id")["time"]:
-            (k,) = np.flatnonzero(ids == unit)
-            np.testing.assert_array_equal(times, file["units/spike_times"][ends[k - 1] if k else 0 : ends[k]])
+            stored = file["units/spike_times"][slice(*bounds[rows[unit] : rows[unit] + 2])]
+            np.testing.assert_array_equal(times, stored)
 
 
 def test_presentations_and_conditions_are_those_of_allensdk(work, golden):
     presentations = product_of(work, "stimulus_presentations")
-    with (golden / "session/stimulus_presentations.csv").open(newline="") as stream:
-        expected = list(csv.DictReader(stream))
-    assert len(presentations) - len(expected) == (presentations["stimulus_name"] == "invalid_presentation").sum() - sum(
-        row["stimulus_name"] == "invalid_presentation" for row in expected
-    )
-    assert presentations["stimulus_name"].tolist() == [row["stimulus_name"] for row in expected]
-    for name in ("start_time", "stop_time", "duration"):
-        np.testing.assert_allclose(presentations[name], [float(row[name]) for row in expected], rtol=1e-12)
-    conditions = product_of(work, "stimulus_conditions")
-    assert set(conditions["stimulus_name"]) == set(presentations["stimulus_name"])
+    # AllenSDK forgets how long an invalid presentation lasted
+    invalid = presentations["stimulus_name"] == INVALID
+    presentations["duration"] = presentations["duration"].where(~invalid)
+    path = golden / "session/stimulus_presentations.csv"
+    assert_golden(presentations, path, ["stimulus_presentation_id"])
+    path = golden / "session/stimulus_conditions.csv"
+    assert_golden(product_of(work, "stimulus_conditions"), path, ["stimulus_condition_id"])
 
 
-def test_spikes_of_presentations_are_those_of_allensdk(work, golden):
-    flashes = product_of(work, "stimulus_presentations").query("stimulus_name == 'flashes'")
-    spikes = product_of(work, "presentationwise_spike_times")
-    expected = pd.read_csv(golden / "session/presentationwise_spike_times_flashes.csv")
-    units = pd.read_csv(golden / "session/units.csv")["unit_id"]
-    chosen = spikes[
-        spikes["stimulus_presentation_id"].isin(flashes["stimulus_presentation_id"])
-        & spikes["unit_id"].isin(units)
-    ]
-    columns = ["spike_time", "unit_id"]
-    np.testing.assert_allclose(
-        chosen.sort_values(columns)[columns], expected.sort_values(columns)[columns], rtol=1e-12
-    )
+def of_golden_units(found: pd.DataFrame, golden: Path) -> pd.DataFrame:
+    """Return the rows of units in the brain: AllenSDK's session does filter them, other than its tables."""
+    return found[found["unit_id"].isin(pd.read_csv(golden / "session/units.csv")["unit_id"])]
 
 
-@pytest.mark.parametrize("name", ["running_speed", "invalid_times", "optogenetic_stimulation", "eye_tracking"])
+def test_spikes_by_presentation_and_condition_are_those_of_allensdk(work, golden):
+    presentations = product_of(work, "stimulus_presentations").set_index("stimulus_presentation_id")
+    spikes = of_golden_units(product_of(work, "presentationwise_spike_times"), golden)
+    names = presentations["stimulus_name"][spikes["stimulus_presentation_id"]].to_numpy()
+    path = golden / "session/presentationwise_spike_times_flashes.csv"
+    assert_golden(spikes[names == "flashes"], path, ["spike_time", "unit_id"])
+    statistics = of_golden_units(product_of(work, "conditionwise_spike_statistics"), golden)
+    gratings = presentations["stimulus_condition_id"][presentations["stimulus_name"] == "drifting_gratings"]
+    path = golden / "session/conditionwise_spike_statistics_gratings.csv"
+    chosen = statistics[statistics["stimulus_condition_id"].isin(gratings)]
+    assert_golden(chosen, path, ["unit_id", "stimulus_condition_id"])
+
+
+@pytest.mark.parametrize(
+    "name", ["running_speed", "invalid_times", "optogenetic_stimulation", "eye_tracking"]
+)
 def test_other_products_have_rows_where_the_file_holds_some(work, name):
     (index,) = read_rows(work / paths.session_index(RESULTS, "p", str(SESSION))[0])
     assert (len(product_of(work, name)) > 0) == (name in index["products"])
@@ -327,24 +328,18 @@ def test_other_products_have_rows_where_the_file_holds_some(work, name):
 
 def test_lfp_and_csd_are_those_of_the_file(work, standin):
     with h5py.File(standin / "files" / LFP_NWB) as file:
-        stored = {}
-
-        def collect(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Group) and "data" in item and "timestamps" in item:
-                stored[name] = item["data"][:], item["timestamps"][:]
-
-        file.visititems(collect)
-    lfp, times = next(values for name, values in stored.items() if "lfp" in name.lower())
-    csd, csd_times = next(values for name, values in stored.items() if "source" in name.lower())
+        series = file[f"acquisition/probe_{PROBE}_lfp/probe_{PROBE}_lfp_data"]
+        lfp, times = series["data"][:], series["timestamps"][:]
+        series = file["processing/current_source_density/ecephys_csd/current_source_density"]
+        csd, csd_times = series["data"][:], series["timestamps"][:]
     with reading_arrays(product_path(work, f"lfp_{PROBE}.h5")) as found:
-        np.testing.assert_array_equal(found["time"][:], times)
-        kept = np.isfinite(found["data"][:])
-        assert kept.any()
-        np.testing.assert_array_equal(found["data"][:][kept], lfp[kept])
+        np.testing.assert_array_equal(found["times"][:], times)
+        bad = (times >= 60) & (times <= 61)
+        assert np.isnan(found["values"][:][bad]).all()
+        np.testing.assert_array_equal(found["values"][:][~bad], lfp[~bad])
     with reading_arrays(product_path(work, f"csd_{PROBE}.h5")) as found:
-        np.testing.assert_array_equal(found["time"][:], csd_times)
-        assert found["data"].shape in (csd.shape, csd.T.shape)
-        np.testing.assert_array_equal(np.sort(found["data"][:], axis=None), np.sort(csd, axis=None))
+        np.testing.assert_array_equal(found["times"][:], csd_times)
+        np.testing.assert_array_equal(found["values"][:], csd.T)
 
 
 def test_templates_are_those_of_the_stand_in(work, standin):
@@ -357,8 +352,18 @@ def test_templates_are_those_of_the_stand_in(work, standin):
 
 
 def test_both_sources_give_the_same_tables_and_products(of_cache, of_warehouse):
-    for name in ("sessions", "probes", "channels", "units", "annotated_units", "unit_quality", "unit_filters"):
-        one, other = (read_table(work / paths.project_table(RESULTS, "p", name)) for work in (of_cache, of_warehouse))
+    for name in (
+        "sessions",
+        "probes",
+        "channels",
+        "units",
+        "annotated_units",
+        "unit_quality",
+        "unit_filters",
+    ):
+        one, other = (
+            read_table(work / paths.project_table(RESULTS, "p", name)) for work in (of_cache, of_warehouse)
+        )
         assert one.replace_schema_metadata(None).equals(other.replace_schema_metadata(None)), name
     for product in PRODUCTS_WANTED:
         name = PRODUCTS[product].file.format(probe=PROBE)
@@ -369,16 +374,79 @@ def test_both_sources_give_the_same_tables_and_products(of_cache, of_warehouse):
         else:
             with reading_arrays(files[0]) as one, reading_arrays(files[1]) as other:
                 assert set(one) == set(other)
-                for key in one:
+                for key in set(one) - {PROVENANCE}:
                     np.testing.assert_array_equal(one[key][()], other[key][()])
 
 
-def test_every_spike_after_a_flash_is_counted_once(work):
-    """Firing rates of a campaign are the counts of ``presentationwise_spike_counts`` over the window."""
+# ---------------------------------------------------------------- as a campaign
+
+
+def rates_of(work: Path) -> Any:
+    return open_results(work / "results").campaign["recorded"].a.features
+
+
+def test_spikes_after_flashes_are_those_of_the_presentations(work):
     with open_project(work / "results/ecephys/p").open_session(SESSION) as session:
         flashes = session.stimulus_table("flashes")
         counts = session.presentationwise_spike_counts([0, 0.25], list(flashes.index)).counts[:, 0, :]
-        ids = session.units.index.to_numpy()
-    analysis = open_results(work / "results", "recorded").analysis("a")
-    neurons = analysis.features["all_firing_rates"] if hasattr(analysis, "features") else None
-    assert neurons is not None
+        units = session.units.index
+    found = rates_of(work)["by_gid_and_trial"].df.pivot_table("count", "trial", "gid", "sum")
+    assert found.columns.tolist() == units.tolist()
+    np.testing.assert_array_equal(found, counts)
+    assert counts.sum() > 0
+    mean = rates_of(work)["by_gid"].df["mean_firing_rates_per_second"]
+    np.testing.assert_allclose(mean, counts.mean(axis=0) / 0.25, rtol=1e-12)
+
+
+def test_both_sources_give_the_same_campaign(of_cache, of_warehouse):
+    one, other = rates_of(of_cache), rates_of(of_warehouse)
+    assert one.names == other.names
+    for name in one.names:
+        pd.testing.assert_frame_equal(one[name].df, other[name].df, check_exact=True)
+
+
+# ---------------------------------------------------------------- a plain file of another laboratory
+
+
+def test_a_plain_file_keeps_its_units_and_says_which_filters_were_not_applied(of_plain):
+    assert table_of(of_plain, "units")["id"].tolist() == [6, 191, 206]
+    assert table_of(of_plain, "sessions")["id"].tolist() == [PLAIN]
+    filters = table_of(of_plain, "unit_filters")
+    assert filters["removed"].sum() == 0
+    assert filters["note"].str.contains("not applied").all()
+
+
+def test_products_of_a_plain_file_have_rows_where_it_holds_some(of_plain):
+    rows = read_rows(of_plain / paths.project_table(RESULTS, "p", "exclusions"))
+    assert [row for row in rows if not row["kept"]] == []
+    counts = {}
+    for product in DEFAULT_PRODUCTS:
+        path = product_path(of_plain, PRODUCTS[product].file, PLAIN)
+        assert left_out_reason(path) is None
+        if path.suffix == ".parquet":
+            counts[product] = read_table(path).num_rows
+    assert (counts["units"], counts["spikes"], counts["epochs"], counts["channels"]) == (3, 21354, 1, 383)
+    for product in ("stimulus_presentations", "stimulus_conditions", "stimulus_epochs", "running_speed"):
+        assert counts[product] == 0
+    for product in ("optogenetic_stimulation", "invalid_times", "eye_tracking"):
+        assert counts[product] == 0
+    for plot in ("units", f"session_{PLAIN}"):
+        assert (of_plain / paths.project_plot(RESULTS, "p", plot)).read_bytes().startswith(b"%PDF")
+
+
+def test_rates_of_a_plain_file_are_those_of_its_spike_times(of_plain, shared):
+    file = next((shared / "data/ecephys/pynapple_nwb").glob("*.nwb"))
+    with h5py.File(file) as stored:
+        ids, bounds = stored["units/id"][:], [0, *stored["units/spike_times_index"][:].tolist()]
+        trains = [stored["units/spike_times"][slice(*bounds[k : k + 2])] for k in range(len(ids))]
+    counts = [np.count_nonzero((1000 * t >= 100_000) & (1000 * t < 160_000)) for t in trains]
+    frame = rates_of(of_plain)["by_gid"].df.reset_index().set_index("gid")
+    assert frame.index.tolist() == sorted(ids.tolist())
+    assert frame["mean_spike_counts"][ids].tolist() == counts
+    np.testing.assert_allclose(frame["mean_firing_rates_per_second"][ids], np.array(counts) / 60, rtol=1e-12)
+
+
+def test_a_plain_file_opens_through_its_project(of_plain):
+    project = open_project(of_plain / "results/ecephys/p")
+    with project.open_session(PLAIN) as session:
+        assert list(session.units.index) == [6, 191, 206]

@@ -296,7 +296,7 @@ def test_metrics_that_there_are_not(results, work):
         results.analysis_metrics(session_id=9)
     with pytest.raises(ProjectError, match="there are no analysis metrics of session 732"):
         results.analysis_metrics(session_id=732)
-    with pytest.raises(ProjectError, match="there are no analysis metrics of functional connectivity"):
+    with pytest.raises(ProjectError, match="there are no analysis metrics of session type functional_connectivity"):
         results.analysis_metrics(session_type=TYPES[732])
     with pytest.raises(ProjectError, match="there are no analysis metrics of session 731"):
         open_project(work / "nwb").analysis_metrics(session_id=731)

@@ -147,6 +147,7 @@ def refused(capsys: Any, wanted: Sequence[str], section: Mapping[str, Any] | Non
     assert printed.out == ""
     assert printed.err.startswith("ephysflow validate: error: ")
     assert says(printed.err, wanted)
+    assert len(printed.err.splitlines()) == 1 or "source fixed" in printed.err  # which lists files
     assert not Path("results").exists()
 
 
@@ -570,6 +571,17 @@ def huge(name: str) -> Damage:
     return damage
 
 
+def of_session(damage: Damage | None = None) -> Damage:
+    """Put the first session's file into the cache folder, after some damage."""
+
+    def whole(folder: Path) -> None:
+        if damage is not None:
+            damage(folder)
+        copied(f"cache/session_{FIRST}/session_{FIRST}.nwb")(folder)
+
+    return whole
+
+
 def without_file(name: str) -> Damage:
     return lambda folder: (folder / name).unlink()
 
@@ -583,7 +595,14 @@ SHEET = {"sessions": "sessions.tsv"}
 WRONG_NWB: dict[str, tuple[Damage, dict[str, Any], tuple[str, ...]]] = {
     # name: what is done to the folder, the section's settings, what the message must say
     "a folder that is not there": (nothing, {"folder": "nowhere"}, ("config.yaml: ecephys.p", "nowhere")),
-    "a folder that is a file": (with_bytes("file", "x"), {"folder": "file"}, ("config.yaml: ecephys.p", "file")),
+    "a folder that is a file": (with_bytes("file", "x"), {"folder": "file"}, ("ecephys.p: folder: file is not a folder",)),
+    "a folder of a very long name": (nothing, {"folder": "x" * 300}, ("ecephys.p: folder", "is not there")),
+    "a sheet of a very long name": (nothing, {"sessions": "x" * 300}, ("ecephys.p: sessions", "name too long")),
+    "a file in a sheet of a very long name": (
+        sheet(f"session_id\tfile\n1\t{'x' * 300}\n"),
+        SHEET,
+        ("no session file is there", "is not there"),
+    ),
     "a folder without session files": (
         lambda folder: (folder / "none").mkdir(),
         {"folder": "none"},
@@ -938,6 +957,27 @@ def test_unknown_tables_and_columns_of_suppress_are_refused(suppress, wanted):
     error = one_failure(run(project(**OF_TABLES, suppress=suppress)), "make_project_tables()")
     assert isinstance(error, ConfigurationError)
     assert says(error, ("suppress", *wanted))
+
+
+@pytest.mark.parametrize(
+    ("damage", "wanted"),
+    [
+        (cut(FILE), ("cut short",)),
+        (with_bytes(FILE, HTML), ("is an HTML or XML page",)),
+        (text("identifier", "731000009"), ("is the file of session 731000009",)),
+        (without("units"), ("the session has no units",)),
+    ],
+    ids=["cut", "HTML", "of another session", "without units"],
+)
+def test_a_session_file_beside_tables_is_left_out_and_the_tables_are_made(damage, wanted):
+    write_tables()
+    of_session(damage)(Path())
+    assert run(project(**OF_TABLES)) == {}
+    (row,) = [row for row in exclusions() if not row["kept"]]
+    assert (row["session"], row["subject"]) == (FIRST, "session")
+    assert says(row["reason"], (f"cache/session_{FIRST}/session_{FIRST}.nwb", *wanted))
+    assert rows_of("sessions") == 2
+    assert rows_of("units") == 3
 
 
 # ---------------------------------------------------------------- manifests of AllenSDK
@@ -1396,7 +1436,7 @@ def test_what_the_warehouse_lacks_is_named(server):
     lfp = failures.pop(f"fetch_file(session_{FIRST}/probe_740000011_lfp.nwb)")
     assert says(lfp, ("probe 740000011", "no LFP file", "has_lfp_data"))
     movie = failures.pop("fetch_file(natural_movie_templates/natural_movie_7.npy)")
-    assert says(movie, ("natural movie 7", "1, 3"))
+    assert says(movie, ("natural_movie 7", "no such template", "it has 1, 3"))
     # whether metrics of a session that is not known are an error is the matter of their own test
     assert all("analysis_metrics" in job for job in failures)
     assert rows_of("units", FIRST) > 0
@@ -1427,10 +1467,18 @@ def test_a_download_that_was_changed_on_the_disk_is_left_out(server, capsys):
     assert any("session_731000001.nwb" in text for text in printed), printed
 
 
+def test_sessions_without_metrics_have_units_without_metrics(server):
+    server.records["EcephysUnitMetricBundle"] = []
+    assert run(of_warehouse(server.host, sessions=[int(FIRST)])) == {}
+    assert all(row["kept"] for row in exclusions())
+    assert rows_of("units", FIRST) > 0
+
+
 def test_metrics_of_a_type_that_the_warehouse_lacks(server):
     failures = run(of_warehouse(server.host, analysis_metrics=["abc"]))
-    (error,) = failures.values()
-    assert says(error, ("abc",))
+    error = one_failure(failures, "fetch_file(abc_analysis_metrics.parquet)")
+    assert says(error, ("session type 'abc'", "no analysis metrics", "brain_observatory_1.1, functional_connectivity"))
+    assert rows_of("units") > 0
 
 
 # ---------------------------------------------------------------- LFP
@@ -1598,7 +1646,7 @@ def test_sessions_that_a_project_does_not_have(kind, session):
     opened = ephysflow.open_project(kind)
     with pytest.raises(ConfigurationError) as caught:
         opened.open_session(session)
-    assert says(caught.value, (kind, repr(session), "is unknown", FIRST))
+    assert says(caught.value, (kind, f"session {session}" if session == "7" else repr(session), "is unknown", FIRST))
 
 
 def test_a_session_whose_file_is_not_there():
@@ -1618,7 +1666,7 @@ def raising(call: Callable[[Any], Any], opened: Any, wanted: Sequence[str]) -> N
 OF_PROJECT: dict[str, tuple[Callable[[Any], Any], tuple[str, ...]]] = {
     "unknown filter": (
         lambda p: p.units(unit_filters={"presence_ratio": 1}),
-        ("'presence_ratio'", "presence_ratio_minimum"),
+        ("unit_filters: unknown filter of units presence_ratio;", "known are", "presence_ratio_minimum"),
     ),
     "a filter that is a text": (
         lambda p: p.units(unit_filters={"presence_ratio_minimum": "high"}),
@@ -1643,7 +1691,7 @@ OF_PROJECT: dict[str, tuple[Callable[[Any], Any], tuple[str, ...]]] = {
     "a movie that is none": (lambda p: p.natural_movie(None), ("None",)),
     "an unknown filter of a session": (
         lambda p: p.open_session(int(FIRST), unit_filters={"snr": 2}),
-        ("'snr'", "presence_ratio_minimum"),
+        ("unit_filters: unknown filter of units snr;", "known are", "presence_ratio_minimum"),
     ),
 }
 
@@ -1708,8 +1756,8 @@ UNKNOWN_IDS: dict[str, tuple[Callable[[Any], Any], tuple[str, ...]]] = {
     "edges that are texts": (lambda s: s.presentationwise_spike_counts(["a", "b"]), ("bin", "'a'")),
     "stimulus": (lambda s: s.stimulus_table("abc"), ("'abc'", "flashes")),
     "stimuli": (lambda s: s.stimulus_parameter_values(["flashes", "abc"]), ("'abc'", "flashes")),
-    "intervals": (lambda s: s.intervals("abc"), ("abc", "invalid_times")),
-    "intervals by a path": (lambda s: s.intervals("../units"), ("../units", "invalid_times")),
+    "intervals": (lambda s: s.intervals("abc"), ("no table of intervals 'abc'", "flashes_presentations")),
+    "intervals by a path": (lambda s: s.intervals("../units"), ("'../units'", "flashes_presentations")),
     "LFP": (lambda s: s.lfp(7), ("no LFP of probe 7", str(PROBE))),
     "CSD": (lambda s: s.csd("abc"), ("no LFP of probe abc", str(PROBE))),
     "channel of LFP": (lambda s: s.lfp(PROBE, 20, 21, [7]), ("7",)),
@@ -1792,3 +1840,10 @@ def test_snakemake_shows_what_is_wrong_with_a_table(tmp_path):
     assert done.returncode == 1
     assert "Traceback" not in printed
     assert f"ephysflow make-project-tables: error: {UNITS}: " in printed
+
+
+def test_show_after_a_session_was_left_out(capsys):
+    cut(FILE)(Path())
+    assert run() == {}
+    assert main(["show", "results"]) == 0
+    assert says(capsys.readouterr().out, (FIRST, "cut short"))

@@ -30,7 +30,7 @@ def read_metrics(path: Path) -> pa.Table:
     Raises
     ------
     ProjectError
-        if the file is missing, empty, cut, an HTML page, a header without rows or no table; if ``ecephys_unit_id`` is
+        if the file is missing, empty, cut, an HTML page, a CSV header without rows or no table; if ``ecephys_unit_id`` is
         missing, or an id is no integer from 0 on, or repeats.
     """
     found = read_columns(path)
@@ -39,7 +39,7 @@ def read_metrics(path: Path) -> pa.Table:
             f"{path}: is no table of analysis metrics: column {UNIT} is missing (there is: "
             f"{', '.join(found.column_names)[:400]})"
         )
-    if not found.num_rows:
+    if not found.num_rows and path.suffix != ".parquet":  # Parquet that was cut cannot be read
         raise ProjectError(f"{path}: has a header and no rows")
     ids = as_integers(found[UNIT], UNIT, path)
     check_ids(ids, UNIT, path)

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from ephysflow import paths
 from ephysflow.ecephys.analysis_metrics import read_metrics, unknown_units
+from ephysflow.ecephys.products import product_of
 from ephysflow.ecephys.products_step import findings_of, left_out_reason
 from ephysflow.ecephys.raw_tables import read_raw_table
 from ephysflow.ecephys.tables_step import FINDING_SCHEMA
@@ -33,10 +34,10 @@ def collect_exclusions(job: Job) -> None:
         reason = left_out_reason(path)
         if reason is not None and session not in lost:
             row = {"session": session, "file": str(path), "subject": name, "reason": reason, "kept": False}
-            rows.append({"stage": name.partition(".")[0], **row})
+            rows.append({"stage": product_of(name)[0], **row})
         for subject, reason in findings_of(path):
             row = {"session": session, "file": str(path), "subject": subject, "reason": reason, "kept": True}
-            rows.append({"stage": name.partition(".")[0], **row})
+            rows.append({"stage": product_of(name)[0], **row})
     rows += _metrics_of_unknown_units(item)
     inputs = [item["units_table"], *item["metrics"]] if item["metrics"] else []
     provenance = job.provenance([found, *(path for _, _, path in products), *inputs])

@@ -16,6 +16,7 @@ from ephysflow.ecephys.analysis_metrics import with_exchanged_put_right
 from ephysflow.ecephys.download import download
 from ephysflow.ecephys.lfp import LfpFile
 from ephysflow.ecephys.manifest import TABLES
+from ephysflow.ecephys.project_tables import distinct
 from ephysflow.ecephys.rma import (
     RemoteFile,
     fetch_analysis_metrics,
@@ -66,6 +67,11 @@ def _table(transport: Transport, name: str) -> pa.Table | None:
         table = fetch_analysis_metrics(transport, session_id=int(metrics["session"]))
     else:
         table = fetch_analysis_metrics(transport, session_type=metrics["type"])
+        if not table.num_rows:
+            known = ", ".join(distinct(fetch_table(transport, "sessions"), "session_type"))
+            raise ProjectError(
+                f"session type {metrics['type']!r}: the warehouse has no analysis metrics of it (its session types: {known})"
+            )
     return with_exchanged_put_right(table)
 
 

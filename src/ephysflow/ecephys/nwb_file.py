@@ -49,6 +49,8 @@ def open_nwb(path: Path) -> h5py.File:
         raise ProjectError(f"NWB file {path} is not there") from None
     except OSError as error:
         raise ProjectError(f"NWB file {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a text that can be no path
+        raise ProjectError(f"NWB file {str(path)!r} cannot be read: {error}") from None
     if not head:
         raise ProjectError(f"NWB file {path} is empty")
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml")):

@@ -1,5 +1,6 @@
 """From the configuration of a project to its jobs."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ from ephysflow.io.provenance import installed_versions
 
 Items = dict[tuple[str, str], Any]
 FIRST = 20
-"""Missing files that a message lists."""
+"""Downloaded files that a message lists."""
 
 
 def plan_project(
@@ -52,7 +53,7 @@ def plan_project(
         if made_in is not None and file.is_relative_to(made_in):
             made.append(str(file))
             return True
-        return fetches or file.is_file()
+        return fetches or os.path.isfile(file)  # False too for what can be no path
 
     raw_tables = {}
     missing = []
@@ -114,10 +115,9 @@ def plan_project(
         raise ConfigurationError(f"{settings.where}: templates: {absent[0]} is not there")
     missing += absent
     if missing and settings.kind == FIXED:
-        more = f"\n    and {len(missing) - FIRST} more" if len(missing) > FIRST else ""
-        listed = "".join(f"\n    {file}" for file in missing[:FIRST])
+        listed = "".join(f"\n    {file}" for file in missing)
         raise ConfigurationError(
-            f"{settings.where}: source fixed never downloads, and {len(missing)} files are not there:{listed}{more}\n"
+            f"{settings.where}: source fixed never downloads, and {len(missing)} files are not there:{listed}\n"
             "with source: warehouse they would be downloaded"
         )
     plan = ProjectPlan(

@@ -8,6 +8,7 @@ Examples
 """
 
 import json
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -202,7 +203,8 @@ class Project:
                 return frame_of(published, "ecephys_unit_id")
         file = self._content.source.metrics(name)
         if file is None or not file.is_file():
-            raise ProjectError(f"{self.where}: there are no analysis metrics of {name.replace('_', ' ', 1)}")
+            asked = f"session {session_id}" if session_type is None else f"session type {session_type}"
+            raise ProjectError(f"{self.where}: there are no analysis metrics of {asked}")
         metrics = read_metrics(file)
         if annotate:
             metrics = annotate_metrics(metrics, self._table("units", unit_filters))
@@ -278,6 +280,8 @@ class Project:
         return read_scene(self._template("natural_scene", number))
 
     def _template(self, kind: str, number: int) -> Path:
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 0:
+            raise ConfigurationError(f"{kind}: number {number!r} is not an integer from 0 on")
         path = self._content.source.template(kind, int(number))
         if not path.is_file():
             raise ProjectError(f"{path}: {kind.replace('_', ' ')} {number} is not there")
@@ -300,7 +304,7 @@ def open_project(path: str | Path) -> Project:
     path = Path(path)
     if path.suffix == ".json":
         return Project(_of_source(path, TablesFolder(path.parent, path)))
-    if not path.is_dir():
+    if not os.path.isdir(path):  # False too for what can be no path
         raise ProjectError(f"{path}: is not a folder, nor a manifest (.json)")
     if (path / "units.parquet").is_file() and (path / "unit_filters.parquet").is_file():
         return Project(_of_results(path))

@@ -289,7 +289,10 @@ class Session:
         """
         presentations = self._chosen_presentations(stimulus_presentation_ids)
         spikes = self._chosen_spikes(unit_ids)
-        edges = np.asarray(bin_edges, dtype=float)
+        try:
+            edges = np.asarray(bin_edges, dtype=float)
+        except (TypeError, ValueError):
+            raise ConfigurationError(f"bin_edges: {str(bin_edges)[:80]} are not numbers") from None
         starts = presentations["start_time"].to_numpy()
         counts = presentation_spike_counts(spikes.times, spikes.offsets, starts, edges, binarize)
         ids = presentations["stimulus_presentation_id"].to_numpy()
@@ -515,7 +518,13 @@ def _by_unit(spikes: Spikes, values: np.ndarray) -> dict[int, np.ndarray]:
 def _rows(known: np.ndarray, wanted: Ids, what: str) -> np.ndarray:
     """Return the places of the ids that are wanted."""
     places = {identifier: row for row, identifier in enumerate(known.tolist())}
-    asked = np.asarray(wanted).tolist()
+    try:
+        ids = np.asarray(wanted)
+    except ValueError:  # lists of different lengths
+        ids = np.empty((0, 0))
+    if ids.ndim != 1:
+        raise ConfigurationError(f"{what}: a list of ids is needed, not {str(wanted)[:80]}")
+    asked = ids.tolist()
     if unknown := [identifier for identifier in asked if identifier not in places]:
         raise ConfigurationError(
             f"{what}: {_shown(unknown)} unknown; there are {len(known)}: {_shown(known.tolist())}"

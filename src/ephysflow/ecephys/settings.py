@@ -187,8 +187,8 @@ def _source(
                 raise ConfigurationError(f"{where}: {error}") from None
         return TablesFolder(place, manifest)
     will_be = place is not None and any(Path(file).is_relative_to(place) for file in example_files)
-    if place is not None and not place.is_dir() and not will_be:
-        state = "is not a folder" if place.exists() else "is not there"
+    if place is not None and not os.path.isdir(place) and not will_be:
+        state = "is not a folder" if os.path.exists(place) else "is not there"
         raise ConfigurationError(f"{where}: folder: {place} {state}")
     files = {session: Path(row["file"]) for session, row in (rows or {}).items() if "file" in row}
     if place is None and not files:

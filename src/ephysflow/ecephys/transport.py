@@ -261,4 +261,6 @@ def _reason(error: requests.RequestException, transport: Transport) -> str:
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return f"the connection was cut: {error}"
     cause = getattr(error.args[0], "reason", error) if error.args else error  # without urllib3's own wording
-    return f"connection failed: {cause}"
+    # nor its names of objects and numbers of errors
+    text = re.sub(r"HTTPS?Connection(Pool)?\([^)]*\): |<[^>]*>: |\[Errno -?[0-9]+\] ", "", str(cause))
+    return f"connection failed: {text}"

@@ -51,6 +51,10 @@ class UnitFilters:
             if a keyword is unknown, or a value is not what the keyword takes.
         """
         known = [field.name for field in fields(cls)]
+        if not isinstance(mapping, Mapping):
+            raise ConfigurationError(
+                f"{where}: {str(mapping)[:80]} is no mapping of filters to their values; known are {', '.join(known)}"
+            )
         if unknown := sorted(set(map(str, mapping)) - set(known)):
             raise ConfigurationError(
                 f"{where}: unknown filter of units {', '.join(unknown)}; known are {', '.join(known)}"

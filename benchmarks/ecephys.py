@@ -2,7 +2,7 @@
 
     python benchmarks/ecephys.py --shared ../shared --peer PYTHON_WITH_ALLENSDK
 
-CPU seconds of "cold" rows are those of the whole process tree, of the others those of the operation inside a process
+CPU seconds of the workflow are those of the whole process tree, of the others those of the operation inside a process
 that has imported what it needs; memory is that of the biggest process. See benchmarks/README.md.
 """
 
@@ -23,7 +23,14 @@ SIZE = {"sessions": 58, "probes": 6, "channels": 354, "units": 300}
 """Of the real project: 58 sessions, 123,000 channels, 100,000 units."""
 SESSION = 715000000
 """Of the small project: the only one whose session file is made."""
-ROWS = ("units cold", "units warm", "units without limits", "sessions warm", "session spikes")
+ROWS = (
+    "workflow cold",
+    "units cold",
+    "units warm",
+    "units without limits",
+    "sessions warm",
+    "session spikes",
+)
 UNITS_AIM = 10.0
 """CPU time of AllenSDK for the warm table of units over ours; without AllenSDK, over the 0.94 s that were measured once."""
 QUOTED_UNITS = 0.94
@@ -97,20 +104,22 @@ def served(standin: Path, project: Path, port_file: Path) -> Iterator[str]:
 
 
 def measure_ours(folder: Path, host: str, session_file: Path, environment: dict[str, str]) -> Measured:
-    """Run the workflow from nothing, and the library on its results."""
-    config = {
-        "plots": False,
-        "ecephys": {"standin": {"source": "warehouse", "warehouse": {"scheme": "http", "host": host}}},
-    }
-    place = folder / "ours"
-    place.mkdir()
-    whole: Usage = usage(workflow(config)(place), environment, folder / "log")
-    command = [sys.executable, HERE / "library_ecephys.py", place / "results/ecephys/standin", session_file]
+    """Run the workflow from nothing, and the library on its results.
+
+    A first run keeps the bytecode of all modules, as an installation by pip does, and does not count.
+    """
+    config = {"ecephys": {"standin": {"source": "warehouse", "warehouse": {"scheme": "http", "host": host}}}}
+    for name in ("first", "ours"):
+        place = folder / name
+        place.mkdir()
+        whole: Usage = usage(workflow(config)(place), environment, folder / "log")
+    tables = place / "results/ecephys/standin"
+    command = [sys.executable, HERE / "library_ecephys.py", tables, session_file, host]
     found = lines(
         subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, check=True)
     )
     units = found["units warm"]["size"]
-    found["units cold"] = {"cpu": whole.cpu, "wall": whole.wall, "memory": whole.memory, "size": units}
+    found["workflow cold"] = {"cpu": whole.cpu, "wall": whole.wall, "memory": whole.memory, "size": units}
     return found
 
 

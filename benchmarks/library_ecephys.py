@@ -1,6 +1,6 @@
 """Tables and a session by ephysflow's library; run by `ecephys.py` in a process of its own.
 
-    python library_ecephys.py PROJECT_FOLDER SESSION_FILE
+    python library_ecephys.py PROJECT_FOLDER SESSION_FILE HOST
 
 PROJECT_FOLDER is a project in the results of the workflow. Prints one line of JSON for each operation, as
 `peer_allensdk.py` does.
@@ -28,13 +28,28 @@ def report(name: str, cpu: float, wall: float, size: int) -> None:
     print(json.dumps({"name": name, "cpu": cpu, "wall": wall, "size": size, "memory": memory}), flush=True)
 
 
+def units_of_warehouse(host: str) -> int:
+    """Ask a warehouse for its four tables, and make that of units."""
+    from ephysflow.ecephys.manifest import TABLES
+    from ephysflow.ecephys.project_tables import project_tables
+    from ephysflow.ecephys.raw_tables import RawTables
+    from ephysflow.ecephys.rma import fetch_table
+    from ephysflow.ecephys.transport import Transport
+    from ephysflow.ecephys.unit_filters import UnitFilters
+
+    transport = Transport(scheme="http", host=host)
+    raw = RawTables(**{name: fetch_table(transport, name) for name in TABLES})
+    return project_tables(raw, UnitFilters()).units.num_rows
+
+
 def main() -> None:
     """Run all operations."""
-    folder, session_file = sys.argv[1:]
+    folder, session_file, host = sys.argv[1:]
     cpu, wall = time.process_time(), time.perf_counter()
     from ephysflow.ecephys.project import open_project
 
     report("import", time.process_time() - cpu, time.perf_counter() - wall, 0)
+    measured("units cold", lambda: units_of_warehouse(host))
     for _ in range(3):
         measured("units warm", lambda: len(open_project(folder).units()))
         measured("units without limits", lambda: len(open_project(folder).units(unit_filters=NO_LIMITS)))

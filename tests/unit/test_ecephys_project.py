@@ -180,6 +180,13 @@ def test_a_session_file_that_cannot_be_read_is_named(tmp_path):
         open_project(tmp_path).units()
 
 
+def test_a_damaged_session_is_in_no_other_ones_way(tmp_path):
+    (tmp_path / "a.nwb").write_bytes(b"<html>")
+    write_plain_session(tmp_path / "b.nwb")
+    with open_project(tmp_path).open_session("b") as session:
+        assert len(session.units) == 5
+
+
 # ---------------------------------------------------------------- tables
 
 
@@ -296,7 +303,9 @@ def test_metrics_that_there_are_not(results, work):
         results.analysis_metrics(session_id=9)
     with pytest.raises(ProjectError, match="there are no analysis metrics of session 732"):
         results.analysis_metrics(session_id=732)
-    with pytest.raises(ProjectError, match="there are no analysis metrics of session type functional_connectivity"):
+    with pytest.raises(
+        ProjectError, match="there are no analysis metrics of session type functional_connectivity"
+    ):
         results.analysis_metrics(session_type=TYPES[732])
     with pytest.raises(ProjectError, match="there are no analysis metrics of session 731"):
         open_project(work / "nwb").analysis_metrics(session_id=731)

@@ -228,7 +228,7 @@ def test_missing_tables_are_named(folder):
 
 def test_a_folder_without_sessions_is_refused(folder):
     (folder / "empty").mkdir()
-    with pytest.raises(ConfigurationError, match=r"no session file is there; the folder holds no .nwb file"):
+    with pytest.raises(ConfigurationError, match=r"no session file is there: empty holds no .nwb file"):
         plan_project(one_project("nwb", folder="empty"))
     with pytest.raises(
         ConfigurationError, match=r"no session file is there: data/session_9.nwb is not there"

@@ -60,7 +60,10 @@ def _table(transport: Transport, name: str) -> pa.Table | None:
     """Return a table that the warehouse answers a query with; None if the name is of a file."""
     stem = name.removesuffix(".parquet")
     if stem in TABLES:
-        return fetch_table(transport, stem)
+        table = fetch_table(transport, stem)
+        if not table.num_rows:  # would stay
+            raise ProjectError(f"table {stem}: the warehouse sent no rows of it")
+        return table
     if (metrics := METRICS.fullmatch(name)) is None:
         return None
     if metrics["session"]:

@@ -219,10 +219,21 @@ class Project:
             )
 
     @cached_property
-    def _names(self) -> dict[str, str]:
-        """Id or name of a session whose file is there -> its name in the source."""
-        of_files = {name: name for name in self._content.source.sessions()}
-        return {**self._content.names(), **of_files}
+    def _names(self) -> Mapping[str, str]:
+        """Id of a session -> its name in the source, where they differ."""
+        return self._content.names()
+
+    def _name(self, session_id: int | str) -> str:
+        """Return the name, in the source, of a session whose file is there; errors as `session_file`."""
+        there = self._content.source.sessions()
+        if str(session_id) in there:
+            return str(session_id)
+        if str(session_id) in self._names:
+            return self._names[str(session_id)]
+        self._check_session(session_id)
+        raise ProjectError(
+            f"{self.where}: the file of session {session_id} is not there (files of: {', '.join(there) or 'none'})"
+        )
 
     def session_file(self, session_id: int | str) -> Path:
         """Return the session file.
@@ -238,18 +249,11 @@ class Project:
         ProjectError
             if its file is not there.
         """
-        if str(session_id) not in self._names:
-            self._check_session(session_id)
-            there = ", ".join(self._content.source.sessions()) or "none"
-            raise ProjectError(
-                f"{self.where}: the file of session {session_id} is not there (files of: {there})"
-            )
-        return self._content.source.session_nwb(self._names[str(session_id)])
+        return self._content.source.session_nwb(self._name(session_id))
 
     def lfp_files(self, session_id: int | str) -> dict[str, Path]:
         """Return probe -> LFP file of a session, for those that are there; errors as `session_file`."""
-        self.session_file(session_id)
-        return self._content.source.lfp_nwbs(self._names[str(session_id)])
+        return self._content.source.lfp_nwbs(self._name(session_id))
 
     def external_channels(self) -> pa.Table | None:
         """Return the raw channels of the project; None where they are those of the session files."""

@@ -36,7 +36,8 @@ rule ecephys:
 FETCHING = [name for name, project in plan.projects.items() if project.downloads]
 
 
-# How many run at once is in profiles/default/config.yaml (resources: downloads).
+# How many run at once is in profiles/default/config.yaml (resources: downloads). The job tries `warehouse.tries` times and
+# goes on where it stopped; attempts of Snakemake would multiply that number.
 rule fetch_file:
     output:
         f"{RESULTS}/ecephys/{{project}}/downloads/{{file}}",
@@ -46,9 +47,9 @@ rule fetch_file:
         f"{LOGS}/fetch_file/{{project}}/{{file}}.benchmark.tsv"
     wildcard_constraints:
         project="|".join(map(re.escape, FETCHING)) or "(?!)",
+    retries: 0
     conda:
         "../../envs/ephysflow.yaml"
-    retries: 2
     resources:
         plan=str(plan_file),
         downloads=1,

@@ -174,9 +174,7 @@ def _table(
     arrays = []
     for name in schema.names:
         found = values[name]
-        arrays.append(
-            pa.nulls(rows, pa.float64()) if found is None else array_of(found.astype(np.float64))
-        )
+        arrays.append(pa.nulls(rows, pa.float64()) if found is None else array_of(found.astype(np.float64)))
     fields = [
         f.with_metadata({**f.metadata, b"unit": units[f.name].encode()}) if units.get(f.name) else f
         for f in schema

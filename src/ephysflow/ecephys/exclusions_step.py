@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from ephysflow import paths
 from ephysflow.ecephys.analysis_metrics import read_metrics, unknown_units
+from ephysflow.ecephys.index_step import USED
 from ephysflow.ecephys.products import product_of
 from ephysflow.ecephys.products_step import findings_of, left_out_reason
 from ephysflow.ecephys.raw_tables import read_raw_table
@@ -15,7 +16,9 @@ from ephysflow.ecephys.tables_step import FINDING_SCHEMA
 from ephysflow.io.tables import column, read_rows, write_table
 from ephysflow.job import Job
 
-EXCLUSION_SCHEMA = pa.schema([column("stage", pa.string(), text="tables, or a product"), *FINDING_SCHEMA])
+EXCLUSION_SCHEMA = pa.schema(
+    [column("stage", pa.string(), text="sessions, tables, analysis_metrics, or a product"), *FINDING_SCHEMA]
+)
 
 
 def collect_exclusions(job: Job) -> None:
@@ -24,7 +27,11 @@ def collect_exclusions(job: Job) -> None:
     where = (job.results, item["project"])
     found = paths.project_findings(*where)
     rows: list[dict[str, Any]] = [{"stage": "tables", **row} for row in read_rows(found)]
-    lost = {row["session"] for row in rows if row["subject"] == "session"}  # said once, not for every product
+    absent = [{**row, "subject": "file", "kept": False} for row in item["left_out"]]
+    indices = {session: paths.session_index(*where, session)[0] for session in item["sessions"]}
+    unusable = _left_out_sessions(indices)
+    rows += [{"stage": "sessions", **row} for row in (*absent, *unusable)]
+    lost = {row["session"] for row in unusable}  # said once, not for every product
     products = [
         (session, name, paths.session_product(*where, session, name))
         for session, names in item["sessions"].items()
@@ -40,11 +47,29 @@ def collect_exclusions(job: Job) -> None:
             rows.append({"stage": product_of(name)[0], **row})
     rows += _metrics_of_unknown_units(item)
     inputs = [item["units_table"], *item["metrics"]] if item["metrics"] else []
-    provenance = job.provenance([found, *(path for _, _, path in products), *inputs])
+    provenance = job.provenance([found, *indices.values(), *(path for _, _, path in products), *inputs])
     write_table(paths.project_table(*where, "exclusions"), rows, EXCLUSION_SCHEMA, provenance)
     for row in rows:
         sign = "note" if row["kept"] else "LEFT OUT"
         print(f"{sign}: {row['session'] or row['subject']}: {row['reason']}")
+
+
+def _left_out_sessions(indices: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """Return an exclusion for each session file that could not be used."""
+    found = []
+    for session, index in indices.items():
+        row = read_rows(index, ["file", "status", "reason"])[0]
+        if row["status"] != USED:
+            found.append(
+                {
+                    "session": session,
+                    "file": row["file"],
+                    "subject": "session",
+                    "reason": row["reason"],
+                    "kept": False,
+                }
+            )
+    return found
 
 
 def _metrics_of_unknown_units(item: Mapping[str, Any]) -> list[dict[str, Any]]:

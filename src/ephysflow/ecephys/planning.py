@@ -204,14 +204,14 @@ def _items(
         "project": project,
         "source": source_record(settings.source),
         "tables": dict(plan.raw_tables),
-        "sessions": list(plan.sessions),
-        "left_out": list(left_out),
+        "sessions": [] if plan.raw_tables else list(plan.sessions),
         "filters": filters,
         "suppress": {name: list(columns) for name, columns in settings.suppress.items()},
     }
     items["collect_exclusions", project] = {
         "project": project,
         "sessions": {session: list(planned.products) for session, planned in plan.sessions.items()},
+        "left_out": list(left_out),
         "metrics": list(plan.metrics.values()),
         "units_table": plan.raw_tables["units"] if plan.metrics else None,
     }

@@ -346,10 +346,11 @@ def _of_source(where: Path, source: Source) -> _Content:
 def _of_results(folder: Path) -> _Content:
     """Return the content of a project folder in the results of the workflow."""
     item = json.loads(read_provenance(folder / "units.parquet").settings)
-
+    # where there are raw tables, those of the project know nothing of session files
+    there = sorted(path.parent.name for path in folder.glob("sessions/*/session.parquet"))
     indices = {
         name: [folder / "sessions" / name / f"{table}.parquet" for table in SESSION_INDEX]
-        for name in item["sessions"]
+        for name in (there if item["tables"] else item["sessions"])
     }
     rows = {name: read_rows(index[0])[0] for name, index in indices.items()}
     used = {name: row for name, row in rows.items() if row["status"] == USED}

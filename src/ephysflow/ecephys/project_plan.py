@@ -72,10 +72,7 @@ class ProjectPlan:
 
     def tables_inputs(self) -> list[str | Path]:
         """Return what the tables of the project are made of."""
-        indices = [file for session in self.sessions for file in self.index_outputs(session)]
-        if self.raw_tables:
-            indices = [self.index_outputs(session)[0] for session in self.sessions]
-        return [*self.raw_tables.values(), *indices]
+        return list(self.raw_tables.values() or self.indices())
 
     def tables_outputs(self) -> list[Path]:
         """Return the tables over all sessions, and what was found when they were made."""
@@ -85,7 +82,9 @@ class ProjectPlan:
     def exclusions_inputs(self) -> list[str | Path]:
         """Return what the table of exclusions is made of."""
         metrics = [self.raw_tables["units"], *self.metrics.values()] if self.metrics else []
-        return [paths.project_findings(self.results, self.project), *self.product_outputs(), *metrics]
+        indices = [self.index_outputs(session)[0] for session in self.sessions]
+        findings = paths.project_findings(self.results, self.project)
+        return [findings, *indices, *self.product_outputs(), *metrics]
 
     def exclusions_output(self) -> Path:
         """Return the table of what was left out of the project, or is doubtful."""

@@ -77,7 +77,6 @@ _COORDINATES = {
 """Only in the layouts of the Allen Institute: what x, y, z of other files count from is not known."""
 
 
-
 def electrode_groups(session: SessionFile) -> dict[str, h5py.Group]:
     """Return the electrode groups of a session by name, in the order of names."""
     parent = member(session.h5, ELECTRODE_GROUPS)

@@ -14,7 +14,7 @@ from ephysflow.ecephys.project_tables import distinct, project_tables
 from ephysflow.ecephys.raw_tables import RawTables, read_raw_table
 from ephysflow.ecephys.unit_filters import UnitFilters, filter_units
 from ephysflow.errors import ProjectError
-from ephysflow.io.tables import column, read_rows, read_table, write_table
+from ephysflow.io.tables import column, read_table, write_table
 from ephysflow.job import Job
 
 NO_FILTERS = UnitFilters(None, None, None, False, False)
@@ -52,19 +52,19 @@ FINDING_SCHEMA = pa.schema(
 
 
 def make_project_tables(job: Job) -> None:
-    """Write the tables over all sessions, the record of the filters, and what was left out."""
+    """Write the tables over all sessions, the record of the filters, and what was found on the way.
+
+    Where there are raw tables, those of the project need no session file.
+    """
     item = job.settings
     where = (job.results, item["project"])
-    findings = [{**row, "subject": "file", "kept": False} for row in item["left_out"]]
-    files = {session: paths.session_index(*where, session) for session in item["sessions"]}
-    findings += _left_out_sessions(files)
     if item["tables"]:
-        sources = {name: Path(path) for name, path in item["tables"].items()}
-        raw = RawTables(**{name: read_raw_table(path, name) for name, path in sources.items()})
-        inputs = [*sources.values(), *(index[0] for index in files.values())]
+        findings: list[dict[str, Any]] = []
+        inputs = [Path(path) for path in item["tables"].values()]
+        raw = RawTables(**{name: read_raw_table(Path(path), name) for name, path in item["tables"].items()})
     else:
-        raw, twice = tables_of_sessions(files)
-        findings += twice
+        files = {session: paths.session_index(*where, session) for session in item["sessions"]}
+        raw, findings = tables_of_sessions(files)
         inputs = [path for index in files.values() for path in index]
     filters = UnitFilters(**item["filters"])
     tables = project_tables(raw, filters, item["suppress"])
@@ -90,24 +90,6 @@ def unit_quality(raw: RawTables, filters: UnitFilters) -> pa.Table:
     kept = column("kept", pa.bool_(), text="passes unit_filters")
     shown = everything.select([name for name in QUALITY_COLUMNS if name in everything.column_names])
     return shown.append_column(kept, pa.array(filter_units(everything, filters)[0]))
-
-
-def _left_out_sessions(files: Mapping[str, Sequence[Path]]) -> list[dict[str, Any]]:
-    """Return an exclusion for each session file that could not be used."""
-    found = []
-    for session, (index, *_) in files.items():
-        row = read_rows(index, ["file", "status", "reason"])[0]
-        if row["status"] != "used":
-            found.append(
-                {
-                    "session": session,
-                    "file": row["file"],
-                    "subject": "session",
-                    "reason": row["reason"],
-                    "kept": False,
-                }
-            )
-    return found
 
 
 def tables_of_sessions(files: Mapping[str, Sequence[Path]]) -> tuple[RawTables, list[dict[str, Any]]]:

@@ -335,8 +335,21 @@ def test_fixed_beside_a_warehouse(downloaded):
 
 def test_a_session_added(downloaded):
     downloaded.change(sessions=[int(FIRST), int(SECOND)])
-    expected = fetches(*files_of(SECOND)) | indices(SECOND) | products(*FETCHED, of=(SECOND,)) | TABLES
+    # the tables are the warehouse's: they need no session file
+    expected = fetches(*files_of(SECOND)) | indices(SECOND) | products(*FETCHED, of=(SECOND,)) | EXCLUSIONS
     assert downloaded.plan() == expected
+
+
+def test_tables_asked_again(downloaded):
+    tables = [f"{name}.parquet" for name in ("sessions", "probes", "channels", "units")]
+    folder = downloaded.folder / "results/ecephys/p/downloads"
+    planned = downloaded.snakemake(
+        "--dry-run", "-R", *(str((folder / t).relative_to(downloaded.folder)) for t in tables)
+    )
+    assert planned.returncode == 0, planned.stderr
+    text = planned.stdout + planned.stderr
+    assert {name for name in tables if f"Download {name} (p)" in text} == set(tables)
+    assert ".nwb (p)" not in text
 
 
 def test_templates_added(downloaded):

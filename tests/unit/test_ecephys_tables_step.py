@@ -157,7 +157,7 @@ def test_a_session_that_lacks_its_lfp_still_says_what_else_is_wrong(tmp_path, mo
     run_project(one_project("nwb", folder=".", sessions="sheet.tsv", products=["spikes", "lfp"]))
     rows = read_rows(paths.project_table(Path("results"), "p", "exclusions"))
     assert {row["stage"] for row in rows if row["session"] == "715" and not row["kept"]} == {
-        "tables",
+        "sessions",
         "spikes",
     }
 

@@ -186,6 +186,11 @@ class Plan:
         """Return everything public of the stage ecephys."""
         return [path for project in self.projects.values() for path in project.outputs()]
 
+    def downloaded_before(self) -> list[Path]:
+        """Return what was downloaded into the results and is used as it is (source fixed)."""
+        files = [Path(file) for project in self.projects.values() for file in project.downloaded]
+        return [file for file in files if file.is_relative_to(self.results)]
+
     def recordings_outputs(self) -> list[Path]:
         """Return every public table of the stage recordings."""
         return [*self.sweep_tables(), *self.cell_exclusions()]

@@ -71,7 +71,7 @@ def expected_files(plan: Plan) -> list[Path]:
     for analysis in plan.analyses.values():
         files += campaign_files.expected_files(analysis)
     files += plan.extracellular_outputs()
-    files += [*plan.ecephys_outputs(), *plan.comparison_outputs()]
+    files += [*plan.ecephys_outputs(), *plan.comparison_outputs(), *plan.downloaded_before()]
     return [*files, *plan.plot_outputs(), *(plan.summary_outputs() if plan.cells else [])]
 
 

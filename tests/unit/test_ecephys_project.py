@@ -416,11 +416,12 @@ def two_plain(tmp_path, monkeypatch) -> Path:
 def test_ids_that_are_texts_and_repeat_between_sessions(two_plain, place):
     run_project(one_project("nwb", folder="data", products=["units"]))
     project = open_project(two_plain / place)
-    assert list(project.sessions().index) == ["a17c-uuid", "f8b3-uuid"]
+    assert list(project.sessions().index) == ["mouse1", "mouse2"]
+    assert project.sessions()["identifier"].tolist() == ["f8b3-uuid", "a17c-uuid"]
     units = project.units()
-    assert units.index.tolist() == [0, 1, 2, 0, 1]
-    assert units["ecephys_session_id"].tolist() == ["a17c-uuid"] * 3 + ["f8b3-uuid"] * 2
-    assert project.sessions()["unit_count"].to_dict() == {"a17c-uuid": 3, "f8b3-uuid": 2}
+    assert units.index.tolist() == [0, 1, 0, 1, 2]
+    assert units["ecephys_session_id"].tolist() == ["mouse1"] * 2 + ["mouse2"] * 3
+    assert project.sessions()["unit_count"].to_dict() == {"mouse1": 2, "mouse2": 3}
     assert project.channels().index.tolist() == [0, 1, 2] * 2
     assert project.external_channels() is None
 
@@ -446,6 +447,6 @@ def test_sessions_with_and_without_quality_are_one_project(tmp_path):
     write_plain_session(tmp_path / "b.nwb")
     project = open_project(tmp_path)
     units = project.units()
-    assert sorted(units["ecephys_session_id"]) == ["715", "715"] + ["A8604-211122"] * 5
+    assert sorted(units["ecephys_session_id"]) == ["a"] * 2 + ["b"] * 5
     for session in (715, "715", "a"):
         assert project.session_file(session) == tmp_path / "a.nwb"

@@ -89,8 +89,9 @@ def test_columns_are_renamed_and_quality_goes_with_its_filter():
 
 def test_rate_of_the_stored_lfp():
     tables = project_tables(raw_tables(), UnitFilters())
-    assert tables.probes["lfp_sampling_rate"].to_pylist() == [1250.0, None]
-    assert tables.units["lfp_sampling_rate"].to_pylist() == [1250.0, None]
+    # the second probe has no factor: its rate is that of the stored LFP already, as in session files
+    assert tables.probes["lfp_sampling_rate"].to_pylist() == [1250.0, 2000.0]
+    assert tables.units["lfp_sampling_rate"].to_pylist() == [1250.0, 2000.0]
     assert tables.probes.schema.field("lfp_sampling_rate").metadata[b"unit"] == b"Hz"
 
 

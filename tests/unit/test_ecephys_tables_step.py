@@ -53,14 +53,21 @@ def test_integer_ids_stay_integers(tmp_path, allen):
     assert raw.units["id"].to_pylist() == allen.units["id"].to_pylist() * 2
 
 
-def test_one_text_id_makes_all_ids_of_sessions_texts(allen, plain):
-    raw, left_out = stacked_tables({"allen": allen, "plain": plain})
+def test_ids_of_sessions_are_their_names_in_the_project(allen, plain):
+    raw, left_out = stacked_tables({"715": allen, "plain": plain})
     assert left_out == []
-    assert raw.sessions["id"].to_pylist() == ["715", "A8604-211122"]
+    assert raw.sessions["id"].to_pylist() == ["715", "plain"]
+    assert raw.sessions["identifier"].to_pylist() == ["715", "A8604-211122"]
     for name in ("probes", "channels", "units"):
         found = set(getattr(raw, name)["ecephys_session_id"].to_pylist())
-        assert found == {"715", "A8604-211122"}
+        assert found == {"715", "plain"}
         assert pa.types.is_integer(getattr(raw, name)["id"].type)
+
+
+def test_names_that_are_numbers_make_ids_that_are_integers(allen, plain):
+    raw, _ = stacked_tables({"715": allen, "8": plain})
+    assert raw.sessions["id"].to_pylist() == [715, 8]
+    assert set(raw.units["ecephys_session_id"].to_pylist()) == {715, 8}
 
 
 def test_columns_that_one_session_lacks_are_null_there(allen, plain):
@@ -157,7 +164,7 @@ def test_a_session_that_lacks_its_lfp_still_says_what_else_is_wrong(tmp_path, mo
     run_project(one_project("nwb", folder=".", sessions="sheet.tsv", products=["spikes", "lfp"]))
     rows = read_rows(paths.project_table(Path("results"), "p", "exclusions"))
     assert {row["stage"] for row in rows if row["session"] == "715" and not row["kept"]} == {
-        "sessions",
+        "lfp",
         "spikes",
     }
 

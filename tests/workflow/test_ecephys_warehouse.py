@@ -367,7 +367,10 @@ def test_a_killed_download_is_resumed(own_run):
             _waited_for(lambda: partial.is_file() and partial.stat().st_size > 0)
             fetching = _waited_for(lambda: _fetching(process))
             fetching.send_signal(signal.SIGKILL)
-            assert process.wait(200) == 0, (own_run.path / "killed.out").read_text()
+            assert process.wait(200) == 1, (own_run.path / "killed.out").read_text()
+        assert partial.is_file()
+        again = own_run.run(*command)
+        assert again.returncode == 0, again.stdout + again.stderr
         ranges = [request.headers.get("Range") for request in server.downloads(number)]
     assert ranges[0] is None
     assert ranges[1].startswith("bytes=")
@@ -427,7 +430,7 @@ def test_a_digest_that_the_file_does_not_have(server):
 def test_a_digest_of_a_file_that_is_not_downloaded(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     given = {"host": "nowhere", "sha256": {name: "0" * 64}}
-    with pytest.raises(ConfigurationError, match="is not downloaded"):
+    with pytest.raises(ConfigurationError, match="is no file that is downloaded"):
         plan_workflow(warehouse_config("nowhere", (FIRST,), warehouse=given))
 
 

@@ -34,19 +34,22 @@ rule ecephys:
 
 # The same files of a project with source fixed are nothing that could be made.
 FETCHING = [name for name, project in plan.projects.items() if project.downloads]
+FETCHED = sorted({file for name in FETCHING for file in plan.projects[name].downloads})
 
 
 # How many run at once is in profiles/default/config.yaml (resources: downloads). The job tries `warehouse.tries` times and
 # goes on where it stopped; attempts of Snakemake would multiply that number.
 rule fetch_file:
     output:
-        f"{RESULTS}/ecephys/{{project}}/downloads/{{file}}",
+        # what came whole before a kill is not deleted: the job looks at it and keeps it
+        update(f"{RESULTS}/ecephys/{{project}}/downloads/{{file}}"),
     log:
         f"{LOGS}/fetch_file/{{project}}/{{file}}.log",
     benchmark:
         f"{LOGS}/fetch_file/{{project}}/{{file}}.benchmark.tsv"
     wildcard_constraints:
         project="|".join(map(re.escape, FETCHING)) or "(?!)",
+        file="|".join(map(re.escape, FETCHED)) or "(?!)",
     retries: 0
     conda:
         "../../envs/ephysflow.yaml"

@@ -159,7 +159,9 @@ def _group(key: Mapping[str, Any]) -> Group:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    plain = value.item() if isinstance(value, np.generic) else value
+    # bin 0 of one side is bin 0.0 of the other
+    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
 
 
 def _grouped(keys: Sequence[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:

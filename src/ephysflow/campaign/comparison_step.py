@@ -95,7 +95,13 @@ def common_tables(wanted: list[str] | None, model: Path, recording: Path, where:
                     f"{where}: features: {name!r}: the {side} has no such table (tables: {', '.join(named) or 'none'})"
                 )
         parts = [sides["model"][name] or [name], sides["recording"][name] or [name]]
-        names += [part for part in parts[0] if part in parts[1]]
+        common = [part for part in parts[0] if part in parts[1]]
+        if not common:
+            raise ConfigurationError(
+                f"{where}: features: {name!r}: its combinations of parameters have no table in common (model: "
+                f"{', '.join(parts[0])}; recording: {', '.join(parts[1])})"
+            )
+        names += common
     return list(dict.fromkeys(names))
 
 

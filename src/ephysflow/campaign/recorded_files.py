@@ -86,7 +86,7 @@ def queried_columns(table: pa.Table, names: Iterable[str]) -> dict[str, np.ndarr
 
 
 def numbers(values: pa.ChunkedArray) -> np.ndarray:
-    """Return a column as numbers or truth values (null becomes NaN), or as objects of anything else."""
+    """Return a column as numbers (null becomes NaN) or truth values (objects, where some are null), or as objects."""
     kind = values.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         return values.to_numpy()

@@ -88,7 +88,7 @@ def _warehouse(host: str) -> tuple[str, Rows]:
     from ephysflow.ecephys.rma import fetch_table
     from ephysflow.ecephys.transport import Transport
 
-    scheme, _, name = host.rpartition("://")
+    scheme, _, name = host.rstrip("/").rpartition("://")
     transport: Transport = Transport(scheme=scheme or "http", host=name)
     sessions = fetch_table(transport, "sessions").to_pylist()
     with_lfp: dict[int, list[str]] = {}

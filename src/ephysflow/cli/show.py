@@ -67,11 +67,9 @@ def _show_project(results: Path, project: str, sessions: Sequence[str]) -> None:
     print(f"    tables:      {', '.join(counts)}")
     for row in read_rows(tables["unit_filters"]):
         missing = f" ({row['removed_missing']} for want of a value)" if row["removed_missing"] else ""
-        note = f": {row['note']}" if row["note"] else ""
-        limit = f" {row['limit']}" if row["limit"] else ""
-        print(
-            f"        {row['filter'] + limit:36} removed {row['removed']} of {row['units_before']}{missing}{note}"
-        )
+        note = f"; {row['note']}" if row["note"] else ""
+        name = f"{row['filter']} {row['limit']}".strip()
+        print(f"        {name:46} removed {row['removed']} of {row['units_before']}{missing}{note}")
     exclusions = paths.project_table(results, project, "exclusions")
     rows = read_rows(exclusions) if exclusions.is_file() else []
     for found, what in (
@@ -81,9 +79,12 @@ def _show_project(results: Path, project: str, sessions: Sequence[str]) -> None:
         if found:
             print(f"    {what + ':':12} {len(found)} (all: {exclusions})")
             _print_first([f"{row['session'] or row['subject']}: {row['reason']}" for row in found], 8)
-    there = [session for session in sessions if paths.session_index(results, project, session)[0].is_file()]
+    indices = [paths.session_index(results, project, session)[0] for session in sessions]
+    there = [
+        path for path in indices if path.is_file() and read_rows(path, ["status"])[0]["status"] == "used"
+    ]
     print(
-        f"    sessions:    {len(there)} of {len(sessions)}      {paths.project_folder(results, project) / paths.SESSIONS}/<id>/"
+        f"    sessions:    {len(there)} of {len(sessions)} can be used      {paths.project_folder(results, project) / paths.SESSIONS}/<id>/"
     )
     plots = paths.project_plot(results, project, "units").parent
     if plots.is_dir():

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from ephysflow import paths
-from ephysflow.ecephys.analysis_metrics import read_metrics, unknown_units
+from ephysflow.ecephys.analysis_metrics import exchange, read_metrics, unknown_units
 from ephysflow.ecephys.index_step import USED
 from ephysflow.ecephys.products import product_of
 from ephysflow.ecephys.products_step import findings_of, left_out_reason
@@ -45,7 +45,7 @@ def collect_exclusions(job: Job) -> None:
         for subject, reason in findings_of(path):
             row = {"session": session, "file": str(path), "subject": subject, "reason": reason, "kept": True}
             rows.append({"stage": product_of(name)[0], **row})
-    rows += _metrics_of_unknown_units(item)
+    rows += _doubtful_metrics(item)
     inputs = [item["units_table"], *item["metrics"]] if item["metrics"] else []
     provenance = job.provenance([found, *indices.values(), *(path for _, _, path in products), *inputs])
     write_table(paths.project_table(*where, "exclusions"), rows, EXCLUSION_SCHEMA, provenance)
@@ -72,14 +72,17 @@ def _left_out_sessions(indices: Mapping[str, Path]) -> list[dict[str, Any]]:
     return found
 
 
-def _metrics_of_unknown_units(item: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each table of analysis metrics of which the table of units lacks some."""
+def _doubtful_metrics(item: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each doubt about the tables of analysis metrics: units that are unknown, exchanged metrics."""
     if not item["metrics"]:
         return []
     units = read_raw_table(Path(item["units_table"]), "units")
     rows = []
     for file in item["metrics"]:
-        if reason := unknown_units(read_metrics(Path(file)), units):
-            row = {"session": "", "file": file, "subject": "units", "reason": reason, "kept": True}
-            rows.append({"stage": "analysis_metrics", **row})
+        metrics = read_metrics(Path(file))
+        doubts = {"units": unknown_units(metrics, units), "on_screen_rf and p_value_rf": exchange(metrics)[1]}
+        for subject, reason in doubts.items():
+            if reason:
+                row = {"session": "", "file": file, "subject": subject, "reason": reason, "kept": True}
+                rows.append({"stage": "analysis_metrics", **row})
     return rows

@@ -249,7 +249,7 @@ def _series_track(series: h5py.Group, name: str) -> Track:
     columns = dict(zip(names, values, strict=True))
     units = dict.fromkeys(names, samples.unit)
     if name == "likely_blink":
-        columns[name] = columns[name].astype(bool)
+        columns[name] = np.nan_to_num(columns[name], nan=0).astype(bool)
         units = {}
     for further in children(series) if ellipse else ():
         if further not in _NOT_VALUES:

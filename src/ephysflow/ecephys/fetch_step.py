@@ -46,13 +46,19 @@ def fetch_file(job: Job) -> None:
         **{**given["transport"], "allowed_hosts": tuple(given["transport"]["allowed_hosts"])}
     )
     target = paths.downloads(job.results, project) / name
-    table = _table(transport, name)
+    try:
+        table = _table(transport, name)
+    except ProjectError as error:
+        raise ProjectError(f"{name}: {error}") from None
     if table is not None:
         write_table(target, table, table.schema, job.provenance([]))
         print(f"{target}: {table.num_rows} rows")
         return
-    remote, check = _remote(transport, name)
-    record = download(transport, remote.url, target, check, given["sha256"].get(name))
+    try:
+        remote, check = _remote(transport, name)
+        record = download(transport, remote.url, target, check, given["sha256"].get(name))
+    except ProjectError as error:
+        raise ProjectError(f"{name}: {error}") from None
     print(f"{target}: {record.size} bytes, SHA-256 {record.sha256}, from {record.url}")
 
 

@@ -315,6 +315,24 @@ class LfpFile(Lfp):
             raise ProjectError(f"{path} is the LFP of probe {self.probe_id}, not of probe {expected}")
 
 
+def lfp_of_probe(session: SessionFile, probe: str) -> Lfp:
+    """Return the LFP of a probe inside a session file.
+
+    Raises
+    ------
+    ProjectError
+        if there is none, or there are several series of that probe.
+    """
+    found = find_lfp(session)
+    mine = {place: lfp for place, lfp in found.items() if str(lfp.probe_id) == probe}
+    if len(mine) == 1:
+        return next(iter(mine.values()))
+    if mine:
+        raise ProjectError(f"{session.path}: {', '.join(mine)} all hold LFP of probe {probe}")
+    there = ", ".join(dict.fromkeys(str(lfp.probe_id) for lfp in found.values())) or "none"
+    raise ProjectError(f"{session.path}: holds no LFP of probe {probe} (LFP of probes: {there})")
+
+
 def find_lfp(session: SessionFile) -> dict[str, Lfp]:
     """Return the LFP inside a session file, by the place of the series in the file.
 

@@ -11,7 +11,7 @@ from ephysflow.ecephys.download_record import read_record, record_path
 from ephysflow.ecephys.manifest import TABLES
 from ephysflow.ecephys.products import PRODUCTS, files_of, product_of
 from ephysflow.ecephys.project_plan import SESSION_PLOT_PRODUCTS, PlannedSession, ProjectPlan
-from ephysflow.ecephys.settings import FIXED, WAREHOUSE, ProjectSettings
+from ephysflow.ecephys.settings import FIXED, NWB, WAREHOUSE, ProjectSettings
 from ephysflow.ecephys.sources import Downloads, NwbFolder, source_record
 from ephysflow.errors import ConfigurationError
 from ephysflow.io.provenance import installed_versions
@@ -81,9 +81,15 @@ def plan_project(
             probes = settings.probes_with_lfp(session) if of_probe else []
             if not of_probe:
                 products[PRODUCTS[product].file] = None
+            elif not probes and session not in settings.lfp_probes:
+                reason = f"product {product}: no LFP file of the session is there (a sheet's lfp_probes names probes)"
+                left_out.append({"session": session, "file": str(file), "reason": reason})
             for probe, name in zip(probes, files_of(product, probes) if of_probe else [], strict=True):
                 lfp = source.probe_lfp(session, probe)
-                if is_there(lfp):
+                there = is_there(lfp)
+                if settings.kind == NWB and not there:
+                    products[name] = None  # the session file may hold it
+                elif there:
                     products[name] = str(lfp)
                 else:
                     missing.append(lfp)
@@ -120,35 +126,44 @@ def plan_project(
             f"{settings.where}: source fixed never downloads, and {len(missing)} files are not there:{listed}\n"
             "with source: warehouse they would be downloaded"
         )
+    used = _used_files(sessions, raw_tables, types, templates)
     plan = ProjectPlan(
         results=results,
         project=settings.name,
         sessions=sessions,
         raw_tables=raw_tables,
-        downloads=_downloads(settings, sessions, raw_tables, types, templates) if fetches else [],
+        downloads=_names_below(settings, used) if fetches else [],
+        downloaded=used if settings.kind == FIXED else [],
         metrics=types,
         made=tuple(dict.fromkeys(made)),
     )
     return _items(settings, plan, left_out, hasher, job_key), plan
 
 
-def _downloads(
-    settings: ProjectSettings,
+def _used_files(
     sessions: Mapping[str, PlannedSession],
     raw_tables: Mapping[str, str],
     types: Mapping[str, str],
     templates: Sequence[Path],
 ) -> list[str]:
-    """Return the names of all files that are downloaded."""
-    assert isinstance(settings.source, Downloads)
-    files = [*raw_tables.values(), *types.values(), *templates]
+    """Return all files of the source that are read."""
+    files = [*raw_tables.values(), *types.values(), *map(str, templates)]
     for planned in sessions.values():
         files += [planned.file, *filter(None, [planned.metrics, *planned.products.values()])]
+    return list(dict.fromkeys(files))
+
+
+def _names_below(settings: ProjectSettings, files: Sequence[str]) -> list[str]:
+    """Return the names of files that are downloaded, below the folder of downloads; checks the digests given."""
+    assert isinstance(settings.source, Downloads)
     folder = settings.source.folder
-    names = [str(Path(file).relative_to(folder)) for file in dict.fromkeys(map(str, files))]
-    if unknown := [name for name in settings.sha256 if name not in names]:
+    names = [str(Path(file).relative_to(folder)) for file in files]
+    # tables are answers to queries, and no files of the warehouse
+    digestible = [name for name in names if not name.endswith(".parquet")]
+    if unknown := [name for name in settings.sha256 if name not in digestible]:
         raise ConfigurationError(
-            f"{settings.where}: warehouse.sha256: {unknown[0]!r} is not downloaded (files: {', '.join(names[:FIRST])})"
+            f"{settings.where}: warehouse.sha256: {unknown[0]!r} is no file that is downloaded (files: "
+            f"{', '.join(digestible[:FIRST]) or 'none'})"
         )
     for name, wanted in settings.sha256.items():
         record = read_record(folder / name) if (folder / name).is_file() else None

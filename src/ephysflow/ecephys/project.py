@@ -88,7 +88,11 @@ class Project:
         filters = self._content.filters
         if unit_filters is not None:
             filters = UnitFilters.from_mapping(unit_filters, "unit_filters")
-        return project_tables(self._raw, filters, self._content.suppress if suppress is None else suppress)
+        made = project_tables(self._raw, filters, self._content.suppress if suppress is None else suppress)
+        if self._content.results is None:  # else they are in the table of exclusions
+            for subject, reason in made.findings:
+                warnings.warn(f"{self.where}: {subject}: {reason}", stacklevel=4)
+        return made
 
     def _published(self, name: str) -> pa.Table | None:
         """Return a table that the workflow wrote; None where it did not."""
@@ -347,10 +351,12 @@ def _of_results(folder: Path) -> _Content:
     """Return the content of a project folder in the results of the workflow."""
     item = json.loads(read_provenance(folder / "units.parquet").settings)
     # where there are raw tables, those of the project know nothing of session files
-    there = sorted(path.parent.name for path in folder.glob("sessions/*/session.parquet"))
+    names = item["sessions"]
+    if item["tables"]:
+        exclusions = folder / "exclusions.parquet"
+        names = json.loads(read_provenance(exclusions).settings)["sessions"] if exclusions.is_file() else []
     indices = {
-        name: [folder / "sessions" / name / f"{table}.parquet" for table in SESSION_INDEX]
-        for name in (there if item["tables"] else item["sessions"])
+        name: [folder / "sessions" / name / f"{table}.parquet" for table in SESSION_INDEX] for name in names
     }
     rows = {name: read_rows(index[0])[0] for name, index in indices.items()}
     used = {name: row for name, row in rows.items() if row["status"] == USED}

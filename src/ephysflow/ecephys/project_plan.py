@@ -36,6 +36,7 @@ class ProjectPlan:
     sessions : id -> session
     raw_tables : table -> its file; {} where tables are made of the session files
     downloads : names of the files that are downloaded, below `paths.downloads`
+    downloaded : files that were downloaded before and are used as they are (source fixed)
     metrics : session type -> raw file of its analysis metrics
     made : session files that the example makes; they count as being there
     """
@@ -45,6 +46,7 @@ class ProjectPlan:
     sessions: Mapping[str, PlannedSession]
     raw_tables: Mapping[str, str]
     downloads: Sequence[str]
+    downloaded: Sequence[str]
     metrics: Mapping[str, str]
     made: Sequence[str]
 
@@ -57,12 +59,16 @@ class ProjectPlan:
         return paths.session_index(self.results, self.project, session)
 
     def product_inputs(self, session: str, file_name: str) -> list[str | Path]:
-        """Return what a product of a session is made of."""
+        """Return what a product of a session is made of.
+
+        The session file is not among them: the index holds its digest, and Snakemake would read some GB for each product
+        to compare it.
+        """
         from ephysflow.ecephys.products import PRODUCTS, product_of  # rules of other stages need no registry
 
         planned = self.sessions[session]
         arguments = PRODUCTS[product_of(file_name)[0]].arguments
-        files: list[str | Path] = [planned.file, self.index_outputs(session)[0]]
+        files: list[str | Path] = [self.index_outputs(session)[0]]
         if "channels" in arguments and self.raw_tables:
             files.append(self.raw_tables["channels"])
         if "metrics" in arguments and planned.metrics is not None:

@@ -216,7 +216,9 @@ def _with_rate_of_stored_lfp(probes: pa.Table) -> pa.Table:
     if rate not in probes.column_names or factor not in probes.column_names:
         return probes
     field = column(rate, pa.float64(), "Hz", "of the stored LFP")
-    stored = pc.divide(probes[rate].cast(pa.float64()), probes[factor].cast(pa.float64()))
+    # session files give the rate of what they hold, and no factor
+    factors = pc.fill_null(probes[factor].cast(pa.float64()), 1.0)
+    stored = pc.divide(probes[rate].cast(pa.float64()), factors)
     return probes.set_column(probes.column_names.index(rate), field, stored)
 
 

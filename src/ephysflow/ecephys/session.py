@@ -31,7 +31,7 @@ from ephysflow.ecephys import (
 )
 from ephysflow.ecephys.columns import values_of
 from ephysflow.ecephys.condition_statistics import condition_statistics
-from ephysflow.ecephys.lfp import Csd, Lfp, LfpFile, find_lfp
+from ephysflow.ecephys.lfp import Csd, Lfp, LfpFile, find_lfp, lfp_of_probe
 from ephysflow.ecephys.presentations import read_presentations
 from ephysflow.ecephys.session_channels import session_channels, session_probes
 from ephysflow.ecephys.session_file import SessionFile
@@ -419,15 +419,17 @@ class Session:
 
     def _lfp_of(self, probe_id: int | str) -> Lfp:
         name = str(probe_id)
+        inside: list[str] = []
         if name not in self._lfp:
             if name in self._lfp_files:
                 invalid_times = intervals.read_invalid_times(self._file)
                 file = LfpFile(self._lfp_files[name], name, invalid_times)
                 self._lfp[name] = self._opened.enter_context(file)
             else:
-                self._lfp |= {str(lfp.probe_id): lfp for lfp in find_lfp(self._file).values()}
+                inside = [str(lfp.probe_id) for lfp in find_lfp(self._file).values()]
+                self._lfp |= {other: lfp_of_probe(self._file, other) for other in inside if other == name}
         if name not in self._lfp:
-            known = [*self._lfp_files, *(other for other in self._lfp if other not in self._lfp_files)]
+            known = list(dict.fromkeys([*self._lfp_files, *inside]))
             raise ConfigurationError(
                 f"{self.path}: there is no LFP of probe {probe_id}; there is LFP of: {', '.join(known) or 'none'}"
             )

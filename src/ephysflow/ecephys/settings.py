@@ -99,6 +99,13 @@ def project_settings(
     allowed = (WAREHOUSE, LOCAL_TABLES, NWB, FIXED)
     if kind not in allowed:
         raise ConfigurationError(f"{where}: source: {kind!r} is unknown (allowed: {', '.join(allowed)})")
+    if kind != WAREHOUSE and content["warehouse"]["sha256"]:
+        raise ConfigurationError(f"{where}: warehouse.sha256: is of downloads; source {kind} has none")
+    if kind == WAREHOUSE and content.get("sessions") == "all":
+        raise ConfigurationError(
+            f"{where}: sessions: all: a session file has some GB; list ids, or name a sheet (`ephysflow init ecephys "
+            "FOLDER --warehouse` writes one with all of them)"
+        )
     rows = _session_rows(content.get("sessions"), folder, where)
     source = _source(name, kind, content, folder, where, results, rows, example_files)
     if kind in (WAREHOUSE, FIXED, LOCAL_TABLES):
@@ -110,7 +117,7 @@ def project_settings(
     there = [] if kind == WAREHOUSE else source.sessions()
     metrics = content["analysis_metrics"]
     for session_type in metrics:
-        if not SESSION_NAME.fullmatch(session_type):
+        if not SESSION_NAME.fullmatch(session_type) or re.fullmatch(r"session_\d+", session_type):
             raise ConfigurationError(
                 f"{where}: analysis_metrics: {session_type!r} cannot be the name of a session type"
             )
@@ -177,6 +184,10 @@ def _source(
         manifest = _usable(folder, content["manifest"]) if "manifest" in content else None
         if place is None and manifest is None:
             raise ConfigurationError(f"{where}: source tables needs folder or manifest")
+        if manifest is not None and place not in (None, manifest.parent):
+            raise ConfigurationError(
+                f"{where}: folder: {place} is not the folder of the manifest, {manifest.parent}"
+            )
         if place is None:
             assert manifest is not None
             place = manifest.parent

@@ -99,9 +99,9 @@ class TablesFolder:
     """
 
     def __init__(self, folder: Path, manifest: Path | None) -> None:
-        self.folder = folder
         self.manifest = manifest
         self.cache = CacheFolder(folder) if manifest is None else read_manifest(manifest)
+        self.folder = self.cache.folder
 
     def table(self, name: str) -> Path:
         """Return the file of a raw table; Parquet before CSV where both are there."""
@@ -138,8 +138,13 @@ class TablesFolder:
         session = name.removeprefix("session_")
         of_session = name.startswith("session_") and _is_id(session)
         file = self.cache.session_metrics(int(session)) if of_session else self.cache.typewise_metrics(name)
-        # metrics are extra: sessions and units are whole without them
-        return next((path for path in (file.with_suffix(".parquet"), file) if path.is_file()), None)
+        # metrics are extra: sessions and units are whole without them; those of a session also lie beside the tables
+        places = [
+            place
+            for path in (file, self.folder / file.name)
+            for place in (path.with_suffix(".parquet"), path)
+        ]
+        return next((path for path in places if path.is_file()), None)
 
     def template(self, kind: str, number: int) -> Path:
         """Return the file of a template, there or not."""
@@ -183,6 +188,13 @@ class NwbFolder:
                 if PROBE.search(file.stem) is None:
                     self._add(_name_of(file), file)
         self.lfp = {session: _lfp_of(file, lfp) for session, file in self.files.items()}
+        if files is None:
+            taken = {file for of_probe in self.lfp.values() for file in of_probe.values()}
+            for file in lfp:
+                if file not in taken and not any(_is_of(file, session) for session in self.files.values()):
+                    # no session has such LFP: it may be the file of a session with one probe
+                    self._add(file.stem, file)
+                    self.lfp[file.stem] = {}
 
     def _add(self, session: str, file: Path) -> None:
         if session in self.files:

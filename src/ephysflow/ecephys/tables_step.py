@@ -1,5 +1,6 @@
 """The steps ``make_project_tables`` and ``join_analysis_metrics``."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,7 @@ from ephysflow import paths
 from ephysflow.ecephys.analysis_metrics import annotate_metrics, read_metrics
 from ephysflow.ecephys.manifest import TABLES
 from ephysflow.ecephys.project_tables import distinct, project_tables
-from ephysflow.ecephys.raw_tables import RawTables, read_raw_table
+from ephysflow.ecephys.raw_tables import RAW_SCHEMAS, RawTables, read_raw_table
 from ephysflow.ecephys.unit_filters import UnitFilters, filter_units
 from ephysflow.errors import ProjectError
 from ephysflow.io.tables import column, read_table, write_table
@@ -104,40 +105,63 @@ def tables_of_sessions(files: Mapping[str, Sequence[Path]]) -> tuple[RawTables, 
 def stacked_tables(parts: Mapping[str, RawTables]) -> tuple[RawTables, list[dict[str, Any]]]:
     """Return the raw tables of all sessions, one after the other, and an exclusion for each that is left out.
 
-    Of two files with one id the first, by name, is taken.
+    Ids of sessions are the names that they have in the project, as in its folders and campaigns: integers where all
+    are. What a file calls itself is in the column ``identifier`` of sessions; of two files with one identifier the
+    first, by name, is taken.
+
+    Parameters
+    ----------
+    parts : name of a session -> its raw tables
     """
     taken: dict[Any, str] = {}
-    exclusions, used = [], []
+    exclusions, used = [], {}
     for session, part in parts.items():
         ids = part.sessions["id"].to_pylist()
-        if ids and ids[0] in taken:
+        if not ids:  # it was left out, as its index says
+            continue
+        if ids[0] in taken:
             reason = f"has the id {ids[0]}, as session {taken[ids[0]]} has: only that one is in the tables"
             row = {"session": session, "file": "", "subject": "id", "reason": reason, "kept": False}
             exclusions.append(row)
         else:
-            used.append(part)
+            used[session] = part
         taken = dict.fromkeys(ids, session) | taken
-    named = any(pa.types.is_string(part.sessions["id"].type) for part in used)
-    stacked = {name: _stacked(name, [getattr(part, name) for part in used], named) for name in TABLES}
-    return RawTables(**stacked), exclusions
+    if not used:
+        return RawTables(**{name: RAW_SCHEMAS[name].empty_table() for name in TABLES}), exclusions
+    numeric = all(re.fullmatch(r"[1-9][0-9]{0,17}|0", session) for session in used)
+    named = [_named(part, int(session) if numeric else session) for session, part in used.items()]
+    return RawTables(
+        **{name: _stacked([getattr(part, name) for part in named]) for name in TABLES}
+    ), exclusions
 
 
-def _stacked(name: str, tables: Sequence[pa.Table], named: bool) -> pa.Table:
-    """Return tables of several layouts as one: columns that one does not have are null there.
+def _named(part: RawTables, session: int | str) -> RawTables:
+    """Return the raw tables of a session with its name in place of the identifier of its file."""
+    identifier = column("identifier", pa.string(), text="of the session file")
+    ids = pa.array([str(each) for each in part.sessions["id"].to_pylist()], pa.string())
+    sessions = part.sessions.append_column(identifier, ids)
+    tables = {name: getattr(part, name) for name in TABLES[1:]}
+    return RawTables(
+        sessions=_with_constant(sessions, "id", session),
+        **{name: _with_constant(table, "ecephys_session_id", session) for name, table in tables.items()},
+    )
+
+
+def _with_constant(table: pa.Table, name: str, value: int | str) -> pa.Table:
+    i = table.column_names.index(name)
+    kind = pa.int64() if isinstance(value, int) else pa.string()
+    values = pa.array([value] * table.num_rows, kind)
+    return table.set_column(i, table.schema.field(i).with_type(kind), values)
+
+
+def _stacked(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return tables of several layouts, one a session, as one: columns that one does not have are null there.
 
     A column that is of numbers in one and of texts in another is of texts in all.
-
-    Parameters
-    ----------
-    name : of the table
-    tables : one a session
-    named : some session has a name in place of a number: ids of sessions are texts
     """
     tables = [table.replace_schema_metadata(None) for table in tables]
-    filled = [table for table in tables if table.num_rows] or tables[:1]
+    filled = [table for table in tables if table.num_rows] or list(tables[:1])
     texts = _without_common_type(filled)
-    if named:
-        texts.append("id" if name == "sessions" else "ecephys_session_id")
     filled = [_with_texts(table, [each for each in texts if each in table.column_names]) for table in filled]
     return pa.concat_tables(filled, promote_options="permissive")
 
@@ -166,16 +190,18 @@ def _with_texts(table: pa.Table, names: Sequence[str]) -> pa.Table:
 def join_analysis_metrics(job: Job) -> None:
     """Write the analysis metrics of a session type with the columns of their units."""
     item = job.settings
-    units_file = paths.project_table(job.results, item["project"], "units")
+    units_file, sessions_file = (
+        paths.project_table(job.results, item["project"], name) for name in ("units", "sessions")
+    )
     units, metrics = read_table(units_file), read_metrics(Path(item["file"]))
-    sessions = read_table(paths.project_table(job.results, item["project"], "sessions"), ["session_type"])
+    sessions = read_table(sessions_file, ["session_type"])
     if item["session_type"] not in (known := distinct(sessions, "session_type")):
         raise ProjectError(
             f"analysis_metrics: session type {item['session_type']!r} is unknown (known: {', '.join(known)})"
         )
     table = annotate_metrics(metrics, units)
     target = paths.analysis_metrics(job.results, item["project"], item["session_type"])
-    write_table(target, table, table.schema, job.provenance([item["file"], units_file]))
+    write_table(target, table, table.schema, job.provenance([item["file"], units_file, sessions_file]))
     print(
         f"{target}: {table.num_rows} of {metrics.num_rows} units with metrics are among the units of the project"
     )

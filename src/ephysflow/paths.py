@@ -214,7 +214,15 @@ def project_folder(results: Path, project: str) -> Path:
     return results / "ecephys" / project
 
 
-PROJECT_TABLES = ("sessions", "probes", "channels", "units", "annotated_units", "unit_quality", "unit_filters")
+PROJECT_TABLES = (
+    "sessions",
+    "probes",
+    "channels",
+    "units",
+    "annotated_units",
+    "unit_quality",
+    "unit_filters",
+)
 """Tables over all sessions of a project."""
 
 

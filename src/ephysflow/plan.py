@@ -186,6 +186,14 @@ class Plan:
         """Return everything public of the stage ecephys."""
         return [path for project in self.projects.values() for path in project.outputs()]
 
+    def downloading_projects(self) -> list[str]:
+        """Return the projects whose source is a warehouse."""
+        return [name for name, project in self.projects.items() if project.downloads]
+
+    def downloads(self) -> list[str]:
+        """Return the names of all files that are downloaded, below the folders of downloads."""
+        return sorted({file for project in self.projects.values() for file in project.downloads})
+
     def downloaded_before(self) -> list[Path]:
         """Return what was downloaded into the results and is used as it is (source fixed)."""
         files = [Path(file) for project in self.projects.values() for file in project.downloaded]

@@ -62,7 +62,9 @@ def test_psth_counts_all_spikes_and_the_raster_those_of_the_chosen_neurons(n_neu
     gids = np.arange(n_neurons) * 3
     kept = [(gids[n], trial, time) for n, trial, time in spikes if n < n_neurons and trial < n_trials]
     gid, trial, time = (np.array([s[k] for s in kept]) for k in range(3))
-    found = class_spikes("a", gids, (gid.astype(int), trial.astype(int), time), np.array([[0.0, 100.0]] * n_trials), 8.0)
+    found = class_spikes(
+        "a", gids, (gid.astype(int), trial.astype(int), time), np.array([[0.0, 100.0]] * n_trials), 8.0
+    )
     widths = np.append(np.full(12, 8.0), 4.0)
     assert (found.psth * widths * 1e-3 * n_neurons * n_trials).sum() == pytest.approx(len(kept))
     assert found.n_shown == min(n_neurons, 200 // n_trials)
@@ -99,7 +101,9 @@ def raster_panel(window: str, n_trials: int = 2, n_classes: int = 2) -> RasterPa
     trial = np.minimum([0, 1, 1], n_trials - 1)
     spikes = (np.array([3, 3, 7]), trial, np.array([1.0, 50.0, 99.0]))
     bounds = (0.0, 100.0)
-    classes = [class_spikes(f"c{k}", gids, spikes, np.array([bounds] * n_trials), 5.0) for k in range(n_classes)]
+    classes = [
+        class_spikes(f"c{k}", gids, spikes, np.array([bounds] * n_trials), 5.0) for k in range(n_classes)
+    ]
     return RasterPanel(window, bounds, n_trials, 5.0, classes)
 
 

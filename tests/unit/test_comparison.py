@@ -149,6 +149,19 @@ def write_entries(folder, **named):
     return folder
 
 
+def test_integers_of_one_side_are_floats_of_the_other():
+    sides = []
+    for bins in (np.array([0, 1]), np.array([0.0, 1.0])):
+        columns = {
+            "neuron_class": objects("A", "A"),
+            "window": objects("w", "w"),
+            "bin": bins,
+            "x": np.ones(2),
+        }
+        sides.append(summarise(columns, ["neuron_class", "window", "bin"]))
+    assert sides[0].keys() == sides[1].keys()
+
+
 def test_tables_that_are_compared(tmp_path):
     model = write_entries(tmp_path / "m", t_0=[], t_1=[], t=["t_0", "t_1"], only=[], both=[])
     recording = write_entries(tmp_path / "r", t_0=[], t=["t_0"], both=[], other=[])
@@ -158,6 +171,9 @@ def test_tables_that_are_compared(tmp_path):
         ConfigurationError, match=r"c: features: 'only': the recording .*\(tables: t_0, t, both, oth"
     ):
         common_tables(["only"], model, recording, "c")
+    alone = write_entries(tmp_path / "a", t=[])
+    with pytest.raises(ConfigurationError, match=r"'t': its combinations .*model: t_0, t_1; recording: t\)"):
+        common_tables(["t"], model, alone, "c")
     nothing = write_entries(tmp_path / "n", x=[])
     with pytest.raises(
         ConfigurationError, match=r"no feature table on both sides \(model: t_0.*recording: x\)"

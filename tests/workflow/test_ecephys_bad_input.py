@@ -819,7 +819,9 @@ def test_sessions_of_names_and_of_numbers_go_together():
         in_file(lambda file, name=name: set_text(file, name, "M3.2"), "nwb/mouse-3_day2.nwb")(Path())
     assert run() == {}
     assert exclusions() == []
-    assert sorted(read_table(RESULTS / "sessions.parquet")["id"].to_pylist()) == [SECOND, "M3.2"]
+    assert sorted(read_table(RESULTS / "sessions.parquet")["id"].to_pylist()) == [SECOND, "mouse-3_day2"]
+    identifiers = read_table(RESULTS / "sessions.parquet")["identifier"].to_pylist()
+    assert sorted(identifiers) == [SECOND, "M3.2"]
 
 
 # ---------------------------------------------------------------- tables on disk
@@ -1035,7 +1037,6 @@ def test_metrics_of_units_that_are_not_in_the_table_are_said():
 @pytest.mark.parametrize(
     ("suppress", "wanted"),
     [
-        ({"channel": []}, ("no table channel", "sessions, probes, channels, units")),
         ({"units": ["colour"]}, ("units have no column 'colour'", "known are", "snr")),
         ({"sessions": ["id"]}, ("sessions have no column 'id'", "known are")),
     ],
@@ -1349,9 +1350,13 @@ WRONG_SETTINGS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"source": "warehouse", "folder": None, "warehouse": {"sha256": {"units.parquet": "abc"}}},
         ("ecephys.p.warehouse.sha256", "'abc'"),
     ),
+    "a table of suppress that there is not": (
+        {"suppress": {"channel": []}},
+        ("ecephys.p.suppress", "'channel'", "'sessions', 'probes', 'channels', 'units'"),
+    ),
     "a digest of an unknown file": (
         {"source": "warehouse", "folder": None, "warehouse": {"sha256": {"abc.nwb": "0" * 64}}},
-        ("warehouse.sha256", "'abc.nwb' is not downloaded", "units.parquet"),
+        ("warehouse.sha256", "'abc.nwb' is no file that is downloaded", "files: none"),
     ),
     "LFP of a warehouse without probes": (
         {"source": "warehouse", "folder": None, "products": ["lfp"], "sessions": [int(FIRST)]},
@@ -1683,7 +1688,7 @@ def test_lfp_that_cannot_be_read_is_left_out(name, made, good):
     shutil.copy(made / f"lfp_{PROBE}.nwb", LFP_FILE)
     damage(Path())
     assert run(project(products=["units", "spikes", "lfp"])) == {}
-    (row,) = exclusions()
+    (row,) = [row for row in exclusions() if not row["kept"]]
     assert (row["session"], row["stage"], row["subject"], row["kept"]) == (
         FIRST,
         "lfp",
@@ -1700,7 +1705,7 @@ def test_lfp_of_a_probe_that_is_not_there_is_left_out(good):
     assert run(project(products=["units", "spikes", "lfp"], **SHEET)) == {}
     (row,) = exclusions()
     assert (row["session"], row["kept"]) == (FIRST, False)
-    assert says(row["reason"], ("probe_740000011_lfp.nwb is not there",))
+    assert says(row["reason"], ("holds no LFP of probe 740000011", "probe_740000011_lfp.nwb is not there"))
     assert rows_of("spikes", FIRST) > 0
 
 

@@ -380,6 +380,31 @@ def test_a_killed_download_is_resumed(own_run):
     assert not partial.exists()
 
 
+def test_a_file_that_came_whole_is_kept_when_its_job_runs_again(own_run):
+    """As after a kill of snakemake alone, whose job went on: the job looks at the file and does not ask for it."""
+    target = DOWNLOADS / NWB[SECOND]
+    before = target.stat().st_ino
+    with warehouse_of(own_run.path / "served") as server:
+        configure(own_run.path, server.host)
+        done = own_run.snakemake(
+            "-c2", "--configfile", "own.yaml", "--until", "fetch_file", "-R", str(target)
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"Download {NWB[SECOND]} (p)" in done.stdout + done.stderr
+        assert server.downloads(file_id(server, SECOND)) == []
+    assert target.stat().st_ino == before
+
+
+def test_tables_are_asked_again_on_demand(own_run):
+    with warehouse_of(own_run.path / "served") as server:
+        configure(own_run.path, server.host)
+        tables = [str(DOWNLOADS / f"{name}.parquet") for name in ("sessions", "probes", "channels", "units")]
+        done = own_run.snakemake("-c2", "--configfile", "own.yaml", "--until", "fetch_file", "-R", *tables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert server.queries("EcephysUnit")
+        assert not any(server.downloads(file_id(server, session)) for session in (FIRST, SECOND))
+
+
 # --- wishes that the warehouse cannot fulfil ----------------------------------------------------------
 
 

@@ -1,5 +1,3 @@
-import re
-
 # Only the embedded example makes its own simulations; for one's own data this rule does not exist.
 if plan.example_campaign():
 
@@ -26,11 +24,6 @@ if plan.example_campaign():
 
 
 # Recorded sessions and simulations make files of the same names, of neurons and of extraction, by rules of their own.
-def campaign_names(recorded):
-    """Return the pattern of the names of campaigns of recorded sessions, or of those of simulations."""
-    return "|".join(map(re.escape, plan.campaigns(recorded))) or "(?!)"
-
-
 rule campaign:
     input:
         plan.campaign_outputs(),
@@ -52,7 +45,7 @@ rule select_neurons:
     benchmark:
         f"{LOGS}/select_neurons/{{campaign}}/{{analysis}}/{{circuit}}.benchmark.tsv"
     wildcard_constraints:
-        campaign=campaign_names(recorded=False),
+        campaign=SIMULATED,
     conda:
         "../../envs/ephysflow.yaml"
     resources:
@@ -79,7 +72,7 @@ rule extract_report:
     benchmark:
         f"{LOGS}/extract_report/{{campaign}}/{{analysis}}/{{bucket}}.benchmark.tsv"
     wildcard_constraints:
-        campaign=campaign_names(recorded=False),
+        campaign=SIMULATED,
     conda:
         "../../envs/ephysflow.yaml"
     resources:
@@ -110,7 +103,7 @@ rule select_units:
     benchmark:
         f"{LOGS}/select_units/{{campaign}}/{{analysis}}/{{circuit}}.benchmark.tsv"
     wildcard_constraints:
-        campaign=campaign_names(recorded=True),
+        campaign=RECORDED,
     conda:
         "../../envs/ephysflow.yaml"
     resources:
@@ -137,7 +130,7 @@ rule extract_recorded:
     benchmark:
         f"{LOGS}/extract_recorded/{{campaign}}/{{analysis}}/{{bucket}}.benchmark.tsv"
     wildcard_constraints:
-        campaign=campaign_names(recorded=True),
+        campaign=RECORDED,
     conda:
         "../../envs/ephysflow.yaml"
     resources:

@@ -1,5 +1,6 @@
 # The configuration becomes a plan here: names of all jobs and files. No rules in this file.
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -23,6 +24,17 @@ RESULTS = str(plan.results)
 LOGS = f"{RESULTS}/logs"
 CAMPAIGN = f"{RESULTS}/campaign/{{campaign}}/{{analysis}}"
 CAMPAIGN_PLOTS = f"{RESULTS}/plots/campaign/{{campaign}}/{{analysis}}"
+# Patterns of names: recorded sessions and simulations make the same files by rules of their own, and files of a
+# project are downloaded only if its source is a warehouse. (?!) fits nothing.
+SIMULATED, RECORDED, FETCHING, FETCHED = (
+    "|".join(map(re.escape, names)) or "(?!)"
+    for names in (
+        plan.campaigns(recorded=False),
+        plan.campaigns(recorded=True),
+        plan.downloading_projects(),
+        plan.downloads(),
+    )
+)
 # Rules name the plan file as a resource: like a parameter it may stand in `shell:`, and unlike one it triggers nothing.
 
 

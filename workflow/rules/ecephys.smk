@@ -1,5 +1,3 @@
-import re
-
 # Only the embedded example makes its own session files; for one's own data this rule does not exist.
 if plan.example_ecephys():
 
@@ -32,11 +30,6 @@ rule ecephys:
         "Tables and sessions of all Neuropixels projects."
 
 
-# The same files of a project with source fixed are nothing that could be made.
-FETCHING = [name for name, project in plan.projects.items() if project.downloads]
-FETCHED = sorted({file for name in FETCHING for file in plan.projects[name].downloads})
-
-
 # How many run at once is in profiles/default/config.yaml (resources: downloads). The job tries `warehouse.tries` times and
 # goes on where it stopped; attempts of Snakemake would multiply that number.
 rule fetch_file:
@@ -48,8 +41,8 @@ rule fetch_file:
     benchmark:
         f"{LOGS}/fetch_file/{{project}}/{{file}}.benchmark.tsv"
     wildcard_constraints:
-        project="|".join(map(re.escape, FETCHING)) or "(?!)",
-        file="|".join(map(re.escape, FETCHED)) or "(?!)",
+        project=FETCHING,
+        file=FETCHED,
     retries: 0
     conda:
         "../../envs/ephysflow.yaml"

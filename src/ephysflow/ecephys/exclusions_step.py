@@ -27,7 +27,7 @@ def collect_exclusions(job: Job) -> None:
     where = (job.results, item["project"])
     found = paths.project_findings(*where)
     rows: list[dict[str, Any]] = [{"stage": "tables", **row} for row in read_rows(found)]
-    absent = [{**row, "subject": "file", "kept": False} for row in item["left_out"]]
+    absent = [{**row, "subject": "file"} for row in item["left_out"]]
     indices = {session: paths.session_index(*where, session)[0] for session in item["sessions"]}
     unusable = _left_out_sessions(indices)
     rows += [{"stage": "sessions", **row} for row in (*absent, *unusable)]

@@ -73,7 +73,7 @@ def plan_project(
         if not is_there(file):
             missing.append(file)
             reason = f"{file} is not there"
-            left_out.append({"session": session, "file": str(file), "reason": reason})
+            left_out.append({"session": session, "file": str(file), "reason": reason, "kept": False})
             continue
         products: dict[str, str | None] = {}
         for product in dict.fromkeys([*settings.products, *needed.get(session, ())]):
@@ -83,7 +83,7 @@ def plan_project(
                 products[PRODUCTS[product].file] = None
             elif not probes and session not in settings.lfp_probes:
                 reason = f"product {product}: no LFP file of the session is there (a sheet's lfp_probes names probes)"
-                left_out.append({"session": session, "file": str(file), "reason": reason})
+                left_out.append({"session": session, "file": str(file), "reason": reason, "kept": True})
             for probe, name in zip(probes, files_of(product, probes) if of_probe else [], strict=True):
                 lfp = source.probe_lfp(session, probe)
                 there = is_there(lfp)
@@ -93,7 +93,8 @@ def plan_project(
                     products[name] = str(lfp)
                 else:
                     missing.append(lfp)
-                    left_out.append({"session": session, "file": str(lfp), "reason": f"{lfp} is not there"})
+                    reason = f"{lfp} is not there"
+                    left_out.append({"session": session, "file": str(lfp), "reason": reason, "kept": False})
         metrics = source.metrics(f"session_{session}")
         if metrics is not None and not is_there(metrics):
             metrics = None  # of what was downloaded before, sessions may have none
@@ -101,7 +102,7 @@ def plan_project(
     if isinstance(source, NwbFolder) and not sessions:
         why = f"{source.folder} holds no .nwb file" if not source.sessions() else "sessions lists none"
         if left_out:
-            why = left_out[0]["reason"]
+            why = str(left_out[0]["reason"])
         raise ConfigurationError(f"{settings.where}: no session file is there: {why}")
     types = {}
     for session_type in settings.analysis_metrics:
@@ -178,7 +179,7 @@ def _names_below(settings: ProjectSettings, files: Sequence[str]) -> list[str]:
 def _items(
     settings: ProjectSettings,
     plan: ProjectPlan,
-    left_out: Sequence[Mapping[str, str]],
+    left_out: Sequence[Mapping[str, Any]],
     hasher: CodeHasher,
     job_key: Callable[[Sequence[str]], str],
 ) -> Items:

@@ -36,7 +36,10 @@ def lfp(
     """
     start, stop = (-math.inf, math.inf) if interval is None else interval
     if lfp_file is None:
-        inside = lfp_of_probe(session, probe)
+        try:
+            inside = lfp_of_probe(session, probe)
+        except ProjectError as error:
+            raise ProjectError(f"{error}, and probe_{probe}_lfp.nwb is not there") from None
         copy_lfp(inside, file, start, stop)
         _check_copied(inside, file, probe, interval)
         return

@@ -59,10 +59,11 @@ BLOCK = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    parser.usage = "ephysflow init [-h] [--data DATA] [--warehouse [HOST]] [ecephys] FOLDER"
     parser.add_argument(
         "folder",
         nargs="+",
-        metavar="[ecephys] FOLDER",
+        metavar="FOLDER",
         help="where to write config.yaml and sheets; with the word ecephys before it, for a Neuropixels project",
     )
     parser.add_argument(

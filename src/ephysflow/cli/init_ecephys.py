@@ -26,6 +26,8 @@ ecephys:
       amplitude_cutoff_maximum: 0.1
       presence_ratio_minimum: 0.95
       isi_violations_maximum: 0.5
+      filter_by_validity: true          # quality "good", on a valid channel
+      filter_out_of_brain_units: true
 
     # What is written of every session; without this key, all that needs no LFP file (docs/ecephys.md).
     # products: [units, channels, spikes, stimulus_presentations, lfp]

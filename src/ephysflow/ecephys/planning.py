@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,86 +45,15 @@ def plan_project(
     ConfigurationError
         naming what is wrong and what is allowed; for source fixed, every file that is missing.
     """
-    source = settings.source
-    fetches = settings.kind == WAREHOUSE
-    made: list[str] = []
-
-    def is_there(file: Path) -> bool:
-        if made_in is not None and file.is_relative_to(made_in):
-            made.append(str(file))
-            return True
-        return fetches or os.path.isfile(file)  # False too for what can be no path
-
-    raw_tables = {}
-    missing = []
-    for name in TABLES:
-        table = source.table(name)
-        if table is None:
-            continue
-        raw_tables[name] = str(table)
-        if not is_there(table):
-            missing.append(table)
-    if missing and settings.kind != FIXED:
-        names = ", ".join(map(str, missing))
-        raise ConfigurationError(f"{settings.where}: {names} is not there")
-    sessions, left_out = {}, []
-    for session in settings.sessions:
-        file = source.session_nwb(session)
-        if not is_there(file):
-            missing.append(file)
-            reason = f"{file} is not there"
-            left_out.append({"session": session, "file": str(file), "reason": reason, "kept": False})
-            continue
-        products: dict[str, str | None] = {}
-        for product in dict.fromkeys([*settings.products, *needed.get(session, ())]):
-            of_probe = PRODUCTS[product].is_of_a_probe
-            probes = settings.probes_with_lfp(session) if of_probe else []
-            if not of_probe:
-                products[PRODUCTS[product].file] = None
-            elif not probes and session not in settings.lfp_probes:
-                reason = f"product {product}: no LFP file of the session is there (a sheet's lfp_probes names probes)"
-                left_out.append({"session": session, "file": str(file), "reason": reason, "kept": True})
-            for probe, name in zip(probes, files_of(product, probes) if of_probe else [], strict=True):
-                lfp = source.probe_lfp(session, probe)
-                there = is_there(lfp)
-                if settings.kind == NWB and not there:
-                    products[name] = None  # the session file may hold it
-                elif there:
-                    products[name] = str(lfp)
-                else:
-                    missing.append(lfp)
-                    reason = f"{lfp} is not there"
-                    left_out.append({"session": session, "file": str(lfp), "reason": reason, "kept": False})
-        metrics = source.metrics(f"session_{session}")
-        if metrics is not None and not is_there(metrics):
-            metrics = None  # of what was downloaded before, sessions may have none
-        sessions[session] = PlannedSession(str(file), products, None if metrics is None else str(metrics))
-    if isinstance(source, NwbFolder) and not sessions:
-        why = f"{source.folder} holds no .nwb file" if not source.sessions() else "sessions lists none"
-        if left_out:
-            why = str(left_out[0]["reason"])
-        raise ConfigurationError(f"{settings.where}: no session file is there: {why}")
-    types = {}
-    for session_type in settings.analysis_metrics:
-        metrics = source.metrics(session_type)
-        if metrics is None or not is_there(metrics):
-            wanted = metrics or f"{session_type}_analysis_metrics.csv"
-            if settings.kind != FIXED:
-                raise ConfigurationError(f"{settings.where}: analysis_metrics: {wanted} is not there")
-            missing.append(Path(wanted))
-            continue
-        types[session_type] = str(metrics)
-    templates = [
-        source.template(kind, number) for kind, numbers in settings.templates.items() for number in numbers
-    ]
-    absent = [file for file in templates if not is_there(file)]
-    if absent and settings.kind != FIXED:
-        raise ConfigurationError(f"{settings.where}: templates: {absent[0]} is not there")
-    missing += absent
-    if missing and settings.kind == FIXED:
-        listed = "".join(f"\n    {file}" for file in missing)
+    files = _Files(settings.kind == WAREHOUSE, made_in)
+    raw_tables = _raw_tables(settings, files)
+    sessions = _sessions(settings, needed, files)
+    types = _metrics_by_type(settings, files)
+    templates = _templates(settings, files)
+    if settings.kind == FIXED and files.missing:
+        listed = "".join(f"\n    {file}" for file in files.missing)
         raise ConfigurationError(
-            f"{settings.where}: source fixed never downloads, and {len(missing)} files are not there:{listed}\n"
+            f"{settings.where}: source fixed never downloads, and {len(files.missing)} files are not there:{listed}\n"
             "with source: warehouse they would be downloaded"
         )
     used = _used_files(sessions, raw_tables, types, templates)
@@ -133,12 +62,131 @@ def plan_project(
         project=settings.name,
         sessions=sessions,
         raw_tables=raw_tables,
-        downloads=_names_below(settings, used) if fetches else [],
+        downloads=_names_below(settings, used) if files.fetched else [],
         downloaded=used if settings.kind == FIXED else [],
         metrics=types,
-        made=tuple(dict.fromkeys(made)),
+        made=tuple(dict.fromkeys(files.made)),
     )
-    return _items(settings, plan, left_out, hasher, job_key), plan
+    return _items(settings, plan, files.left_out, hasher, job_key), plan
+
+
+@dataclass
+class _Files:
+    """Which files of a source are there, and what was found when they were looked for.
+
+    Attributes
+    ----------
+    fetched : what is not there will be downloaded
+    made_in : folder whose files the embedded example makes; they count as being there
+    made : those of them that were asked for
+    missing : files that are wanted and are not there
+    left_out : rows of the table of exclusions
+    """
+
+    fetched: bool
+    made_in: str | None
+    made: list[str] = field(default_factory=list)
+    missing: list[Path] = field(default_factory=list)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+
+    def is_there(self, file: Path) -> bool:
+        """Whether a file is there, or will be; one that is not is remembered."""
+        if self.made_in is not None and file.is_relative_to(self.made_in):
+            self.made.append(str(file))
+            return True
+        if self.fetched or os.path.isfile(file):  # False too for what can be no path
+            return True
+        self.missing.append(file)
+        return False
+
+    def leave_out(self, session: str, file: Path, reason: str, kept: bool = False) -> None:
+        """Remember what cannot be used, and why; `kept`: the rest of the session can."""
+        self.left_out.append({"session": session, "file": str(file), "reason": reason, "kept": kept})
+
+
+def _raw_tables(settings: ProjectSettings, files: _Files) -> dict[str, str]:
+    """Return table -> its file; {} where tables are made of the session files."""
+    tables = {name: settings.source.table(name) for name in TABLES}
+    found = {name: path for name, path in tables.items() if path is not None}
+    absent = [path for path in found.values() if not files.is_there(path)]
+    if absent and settings.kind != FIXED:
+        raise ConfigurationError(f"{settings.where}: {', '.join(map(str, absent))} is not there")
+    return {name: str(path) for name, path in found.items()}
+
+
+def _sessions(
+    settings: ProjectSettings, needed: Mapping[str, Sequence[str]], files: _Files
+) -> dict[str, PlannedSession]:
+    """Return id -> session, of those whose file is there."""
+    source = settings.source
+    sessions = {}
+    for session in settings.sessions:
+        file = source.session_nwb(session)
+        if not files.is_there(file):
+            files.leave_out(session, file, f"{file} is not there")
+            continue
+        wanted = dict.fromkeys([*settings.products, *needed.get(session, ())])
+        products: dict[str, str | None] = {}
+        for product in wanted:
+            products |= _product_files(settings, session, product, files)
+        metrics = source.metrics(f"session_{session}")
+        if metrics is not None and not (files.fetched or metrics.is_file()):
+            metrics = None  # they are extra: of what was downloaded before, sessions may have none
+        sessions[session] = PlannedSession(str(file), products, None if metrics is None else str(metrics))
+    if isinstance(source, NwbFolder) and not sessions:
+        why = f"{source.folder} holds no .nwb file" if not source.sessions() else "sessions lists none"
+        if files.left_out:
+            why = files.left_out[0]["reason"]
+        raise ConfigurationError(f"{settings.where}: no session file is there: {why}")
+    return sessions
+
+
+def _product_files(
+    settings: ProjectSettings, session: str, product: str, files: _Files
+) -> dict[str, str | None]:
+    """Return the name of each file of a product -> LFP file that it is made of, None for the session file."""
+    if not PRODUCTS[product].is_of_a_probe:
+        return {PRODUCTS[product].file: None}
+    source = settings.source
+    probes = settings.probes_with_lfp(session)
+    if not probes and session not in settings.lfp_probes:
+        reason = f"product {product}: no LFP file of the session is there (a sheet's lfp_probes names probes)"
+        files.leave_out(session, source.session_nwb(session), reason, kept=True)
+    found: dict[str, str | None] = {}
+    for probe, name in zip(probes, files_of(product, probes), strict=True):
+        lfp = source.probe_lfp(session, probe)
+        if files.is_there(lfp):
+            found[name] = str(lfp)
+        elif settings.kind == NWB:
+            found[name] = None  # the session file may hold it
+        else:
+            files.leave_out(session, lfp, f"{lfp} is not there")
+    return found
+
+
+def _metrics_by_type(settings: ProjectSettings, files: _Files) -> dict[str, str]:
+    """Return session type -> raw file of its analysis metrics."""
+    found = {}
+    for session_type in settings.analysis_metrics:
+        metrics = settings.source.metrics(session_type) or Path(f"{session_type}_analysis_metrics.csv")
+        if files.is_there(metrics):
+            found[session_type] = str(metrics)
+        elif settings.kind != FIXED:
+            raise ConfigurationError(f"{settings.where}: analysis_metrics: {metrics} is not there")
+    return found
+
+
+def _templates(settings: ProjectSettings, files: _Files) -> list[Path]:
+    """Return the files of the stimulus templates."""
+    found = [
+        settings.source.template(kind, number)
+        for kind, numbers in settings.templates.items()
+        for number in numbers
+    ]
+    absent = [file for file in found if not files.is_there(file)]
+    if absent and settings.kind != FIXED:
+        raise ConfigurationError(f"{settings.where}: templates: {absent[0]} is not there")
+    return found
 
 
 def _used_files(

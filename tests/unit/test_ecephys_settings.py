@@ -70,6 +70,33 @@ def test_a_warehouse_has_no_sessions_unless_they_are_named():
     }
 
 
+def test_all_sessions_of_a_warehouse_are_not_asked_for_by_mistake():
+    with pytest.raises(ConfigurationError, match=r"ecephys\.p: sessions: all: .* list ids"):
+        settings_of("warehouse", sessions="all")
+
+
+def test_digests_are_of_downloads_alone():
+    digests = {"sha256": {"session_5/session_5.nwb": "0" * 64}}
+    assert settings_of("fixed", warehouse=digests).sha256 == digests["sha256"]
+    with pytest.raises(ConfigurationError, match="source nwb has none"):
+        settings_of("nwb", folder="data", warehouse=digests)
+
+
+def test_a_manifest_is_in_the_folder_that_is_named(folder):
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere/manifest.json").touch()
+    with pytest.raises(
+        ConfigurationError, match=r"folder: cache is not the folder of the manifest, elsewhere"
+    ):
+        settings_of("tables", folder="cache", manifest="elsewhere/manifest.json")
+
+
+def test_a_session_without_lfp_says_so():
+    plan, _ = plan_project(one_project("nwb", folder="data", products=["units", "lfp"]))
+    assert list(plan.projects["p"].sessions["2"].products) == ["units.parquet"]
+    assert "product lfp: no LFP file of the session is there" in plan.settings("collect_exclusions", "p")
+
+
 def test_sessions_of_a_cache_are_those_that_are_there(folder):
     settings = settings_of("tables", folder="cache")
     assert isinstance(settings.source, TablesFolder)

@@ -57,12 +57,13 @@ def plan_project(
             "with source: warehouse they would be downloaded"
         )
     used = _used_files(sessions, raw_tables, types, templates)
+    names = _names_below(settings, used) if isinstance(settings.source, Downloads) else []
     plan = ProjectPlan(
         results=results,
         project=settings.name,
         sessions=sessions,
         raw_tables=raw_tables,
-        downloads=_names_below(settings, used) if files.fetched else [],
+        downloads=names if files.fetched else [],
         downloaded=used if settings.kind == FIXED else [],
         metrics=types,
         made=tuple(dict.fromkeys(files.made)),

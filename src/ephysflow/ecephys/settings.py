@@ -99,7 +99,7 @@ def project_settings(
     allowed = (WAREHOUSE, LOCAL_TABLES, NWB, FIXED)
     if kind not in allowed:
         raise ConfigurationError(f"{where}: source: {kind!r} is unknown (allowed: {', '.join(allowed)})")
-    if kind != WAREHOUSE and content["warehouse"]["sha256"]:
+    if kind not in (WAREHOUSE, FIXED) and content["warehouse"]["sha256"]:
         raise ConfigurationError(f"{where}: warehouse.sha256: is of downloads; source {kind} has none")
     if kind == WAREHOUSE and content.get("sessions") == "all":
         raise ConfigurationError(

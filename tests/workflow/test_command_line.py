@@ -215,7 +215,7 @@ def test_show_the_finished_example(example, capsys):
     assert re.search(r"pyr2 +210\.0 pA", printed)
     for line in re.findall(r"results/\S+", printed):
         if "<cell>" not in line:
-            assert Path(line.rstrip(",):")).exists(), line
+            assert Path(line.rstrip(",):'")).exists(), line
 
 
 # ---------------------------------------------------------------- jobs by hand

@@ -743,7 +743,7 @@ WRONG_NWB: dict[str, tuple[Damage, dict[str, Any], tuple[str, ...]]] = {
     "a sheet of one endless line": (
         sheet("x" * 200_000),
         SHEET,
-        ("sessions.tsv", "field larger than field limit"),
+        ("sessions.tsv", "a line has 200000 characters"),
     ),
     "a session file as sheet": (copied("s.nwb"), {"sessions": "s.nwb"}, ("s.nwb", "cannot be read", "UTF-8")),
     "a huge file as sheet": (huge("s.nwb"), {"sessions": "s.nwb"}, ("s.nwb", "larger than 10000000 bytes")),

@@ -84,7 +84,7 @@ def _show_project(results: Path, project: str, sessions: Sequence[str]) -> None:
         path for path in indices if path.is_file() and read_rows(path, ["status"])[0]["status"] == "used"
     ]
     print(
-        f"    sessions:    {len(there)} of {len(sessions)} can be used      {paths.project_folder(results, project) / paths.SESSIONS}/<id>/"
+        f"    sessions:    {len(there)} of {len(sessions)} can be used      {paths.project_folder(results, project) / paths.SESSIONS}/"
     )
     plots = paths.project_plot(results, project, "units").parent
     if plots.is_dir():

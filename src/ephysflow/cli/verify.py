@@ -26,7 +26,9 @@ def run(arguments: argparse.Namespace) -> int:
         config, files = read_yaml(arguments.config) or {}, [arguments.config]
     else:
         config, files = read_origin(arguments.results)
-    configuration = load({**config, "results": str(arguments.results)}, files)
+    if isinstance(config, dict):  # else the schema says what is wrong with it
+        config = {**config, "results": str(arguments.results)}
+    configuration = load(config, files)
     plan = make_plan(configuration, CodeHasher())
     findings = list(verify_results(plan))
     for finding in findings:

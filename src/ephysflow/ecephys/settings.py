@@ -22,6 +22,8 @@ REFUSED_SOURCES = {
     "dandi": "not read directly: download the dandiset (`dandi download DANDI:000021`) and use nwb",
 }
 SHEET_COLUMNS = ("session_id", "file", "lfp_probes")
+MAX_LINE = 100_000
+"""Characters of a line of a sheet."""
 MAX_SHEET_SIZE = 10_000_000
 """Bytes; a session file of some GB that is named by mistake must not be read."""
 
@@ -241,6 +243,11 @@ def _read_sheet(path: Path, where: str) -> dict[str, dict[str, Any]]:
             f"{where}: sessions: {path}: cannot be read: is no text in UTF-8 ({error.reason})"
         ) from None
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    # the limit of csv is one for the whole process, and other libraries raise it
+    if longest := [line for line in lines if len(line) > MAX_LINE]:
+        raise ConfigurationError(
+            f"{path}: is no sheet of sessions: a line has {len(longest[0])} characters, more than {MAX_LINE}"
+        )
     reader = csv.DictReader(lines, delimiter="," if path.suffix == ".csv" else "\t")
     try:
         names, read = list(reader.fieldnames or []), list(reader)

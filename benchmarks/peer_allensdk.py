@@ -15,8 +15,6 @@ from pathlib import Path
 
 warnings.simplefilter("ignore")
 logging.disable()
-IMPORTED = time.process_time(), time.perf_counter()
-from allensdk.brain_observatory.ecephys.ecephys_project_cache import EcephysProjectCache  # noqa: E402
 
 
 def measured(name, function):
@@ -35,7 +33,10 @@ def report(name, cpu, wall, size):
 def main():
     """Run all operations: tables from the server, tables from the cache (best of 3), and a session."""
     folder, host, session_id = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    report("import", time.process_time() - IMPORTED[0], time.perf_counter() - IMPORTED[1], 0)
+    cpu, wall = time.process_time(), time.perf_counter()
+    from allensdk.brain_observatory.ecephys.ecephys_project_cache import EcephysProjectCache
+
+    report("import", time.process_time() - cpu, time.perf_counter() - wall, 0)
 
     def cache():
         manifest = Path(folder) / "manifest.json"

@@ -269,6 +269,12 @@ def test_a_session_of_a_project_finds_its_files(folder, file, lfp_file):
         assert len(session.lfp(probe, 20.0, 20.1)) > 0
 
 
+def test_what_the_sensor_of_the_wheel_gave(session):
+    raw = session.raw_running
+    assert list(raw.columns) == ["time", "net_rotation", "signal_voltage", "supply_voltage"]
+    assert len(raw) == len(session.running_speed)
+
+
 class Project:
     """What `open_session` asks of a project."""
 

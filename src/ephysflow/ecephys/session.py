@@ -348,6 +348,11 @@ class Session:
         return frame_of(behaviour.read_running_speed(self._file))
 
     @cached_property
+    def raw_running(self) -> pd.DataFrame:
+        """What the sensor of the running wheel gave; without rows where the file has none."""
+        return frame_of(behaviour.read_raw_running(self._file))
+
+    @cached_property
     def optogenetic_stimulation(self) -> pd.DataFrame:
         """Pulses of light; without rows where the file has none."""
         return frame_of(behaviour.read_optogenetic_stimulation(self._file))
